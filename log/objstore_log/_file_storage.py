@@ -1,0 +1,348 @@
+"""The storage port on POSIX files.
+
+Locks are `flock` on an open file, never POSIX record locks: those are lost when
+anything in the process closes the same file. An inherited descriptor would keep such
+a lock after its owner is gone, so every descriptor is close-on-exec and a forked
+child closes all of them before it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+from objstore_log._plain_name import check_plain_name
+from objstore_log._posix import (
+    is_unsupported,
+    punch_hole,
+    refuse_network_filesystem,
+    start_write_back,
+    sync_data,
+    sync_names,
+)
+from objstore_log._storage import Buffer
+
+_BUFFERS_MAX = 1024
+"""Buffers in one `pwritev`: the smallest IOV_MAX of the supported systems."""
+_NOWAIT_BYTES_MAX = 2 << 20
+"""Longer reads are not tried in the caller's thread: copying alone takes a while."""
+_PID_BYTES = 20
+_CLOSED = 0x7FFFFFFF
+"""A descriptor that no process has: the system says EBADF, where Python refuses -1."""
+_RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+
+# Between opening a descriptor and registering it no fork may happen, else the child
+# would own it unknowingly. Reentrant, because a finalizer may close a file anywhere.
+_fork_guard = threading.RLock()
+_open_files: weakref.WeakSet[PosixFile] = weakref.WeakSet()
+_held_locks: set[_FileLock] = set()
+
+
+class _Scratch(threading.local):
+    """A page-aligned buffer per thread; only the pages that are used take memory."""
+
+    view: memoryview | None = None
+
+    def take(self, length: int) -> memoryview:
+        if self.view is None:
+            self.view = memoryview(mmap.mmap(-1, _NOWAIT_BYTES_MAX))
+        return self.view[:length]
+
+
+_scratch = _Scratch()
+
+
+class PosixFile:
+    """One open file; positional calls only, so threads may share it."""
+
+    def __init__(self, path: Path, name: str, flags: int) -> None:
+        """Open `path`; `name` is what it is called in its directory."""
+        self.name = name
+        self._descriptor = _CLOSED
+        self._is_locked = False
+        self._can_read_nowait = _RWF_NOWAIT is not None
+        with _fork_guard:
+            self._descriptor = os.open(path, flags | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            _open_files.add(self)
+
+    def __del__(self) -> None:
+        """Close a file that nobody can reach any more."""
+        with contextlib.suppress(OSError):
+            self.close()
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def read_at(self, position: int, length: int) -> bytes:
+        piece = os.pread(self._descriptor, length, position)
+        if len(piece) == length or not piece:
+            return piece
+        pieces = [piece]
+        while piece and length > len(piece):
+            position += len(piece)
+            length -= len(piece)
+            piece = os.pread(self._descriptor, length, position)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def try_read_at(self, position: int, length: int) -> bytes | None:
+        if not self._can_read_nowait or not 0 < length <= _NOWAIT_BYTES_MAX:
+            return None
+        assert _RWF_NOWAIT is not None
+        target = _scratch.take(length)
+        try:
+            count = os.preadv(self._descriptor, [target], position, _RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if not is_unsupported(error):
+                raise
+            self._can_read_nowait = False
+            return None
+        # A short count is the end of the file or the first page that is not cached.
+        if count < length and position + count < self.size():
+            return None
+        return bytes(target[:count])
+
+    def read_into(self, position: int, target: memoryview) -> int:
+        filled = 0
+        while filled < len(target):
+            count = os.preadv(self._descriptor, [target[filled:]], position + filled)
+            if count == 0:
+                break
+            filled += count
+        return filled
+
+    def write_at(self, position: int, buffers: Sequence[Buffer]) -> int:
+        written = 0
+        for first in range(0, len(buffers), _BUFFERS_MAX):
+            group = buffers[first : first + _BUFFERS_MAX]
+            written += self._write_group(position + written, group)
+        return written
+
+    def _write_group(self, position: int, group: Sequence[Buffer]) -> int:
+        total = sum(map(len, group))
+        count = os.pwritev(self._descriptor, group, position)
+        if count == total:
+            return total
+        # A short write is no error yet: going on gives the rest or the reason.
+        rest = memoryview(b"".join(group))[count:]
+        while rest:
+            count = os.pwritev(self._descriptor, [rest], position + total - len(rest))
+            if count == 0:
+                raise OSError(errno.EIO, "the system wrote nothing", self.name)
+            rest = rest[count:]
+        return total
+
+    def sync(self) -> None:
+        sync_data(self._descriptor)
+
+    def write_back(self, position: int, length: int) -> None:
+        start_write_back(self._descriptor, position, length)
+
+    def punch(self, position: int, length: int) -> bool:
+        return punch_hole(self._descriptor, position, length)
+
+    def stored_bytes(self) -> int:
+        return os.fstat(self._descriptor).st_blocks * 512
+
+    def try_lock(self, *, shared: bool) -> bool:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        # Set before: a failed conversion may have freed the lock or kept it.
+        self._is_locked = True
+        try:
+            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(self) -> None:
+        if self._is_locked:
+            self._is_locked = False
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        with _fork_guard:
+            if self._descriptor == _CLOSED:
+                return
+            try:
+                # Closing frees the lock only with the last copy of the descriptor,
+                # and a child between fork and exec has one.
+                self.unlock()
+            finally:
+                descriptor, self._descriptor = self._descriptor, _CLOSED
+                os.close(descriptor)
+
+    def close_in_child(self) -> None:
+        """Let go of the parent's file; unlocking would free the parent's lock."""
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        self._is_locked = False
+        if descriptor != _CLOSED:
+            os.close(descriptor)
+
+
+def _after_fork_in_child() -> None:
+    for file in list(_open_files):
+        with contextlib.suppress(OSError):
+            file.close_in_child()
+    _open_files.clear()
+    _held_locks.clear()
+    _fork_guard.release()
+
+
+os.register_at_fork(
+    before=_fork_guard.acquire,
+    after_in_parent=_fork_guard.release,
+    after_in_child=_after_fork_in_child,
+)
+
+
+class _FileLock:
+    """A lock on a file of its own, kept alive until it is released."""
+
+    def __init__(self, file: PosixFile, *, shared: bool) -> None:
+        self._file = file
+        self._states_holder = not shared
+        _held_locks.add(self)
+        if self._states_holder:
+            self._state(str(os.getpid()))
+
+    def release(self) -> None:
+        if self not in _held_locks:
+            return
+        _held_locks.discard(self)
+        if self._states_holder:
+            self._state("")
+        self._file.close()
+
+    def _state(self, text: str) -> None:
+        # A full disk must not keep anybody from locking: the text is a courtesy.
+        with contextlib.suppress(OSError):
+            self._file.write_at(0, [text.ljust(_PID_BYTES).encode()])
+
+
+class FileStorage:
+    """A directory of the operating system."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        force_network: bool = False,
+    ) -> None:
+        """Use the directory at `path`.
+
+        Args:
+            path: the directory; made absolute, so a later chdir does not matter.
+            create: make it and its parents, durably, when missing.
+            force_network: take it although it is on a network file system.
+
+        Raises:
+            NotSupportedError: it is on a network file system.
+            FileNotFoundError: it is missing and `create` is false.
+            NotADirectoryError: it is something else.
+        """
+        self._directory = Path(path).absolute()
+        self.path = str(self._directory)
+        missing = _missing_directories(self._directory)
+        if missing and not create:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
+        if not force_network:
+            existing = missing[0].parent if missing else self._directory
+            refuse_network_filesystem(str(existing))
+        for directory in missing:
+            directory.mkdir(exist_ok=True)
+            _sync_directory(directory.parent)
+        if not self._directory.is_dir():
+            raise NotADirectoryError(
+                errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.path
+            )
+
+    def open(self, name: str, *, create: bool = False) -> PosixFile:
+        return PosixFile(self._join(name), name, os.O_CREAT if create else 0)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self._directory.iterdir())
+
+    def directory(self, name: str, *, create: bool = False) -> FileStorage:
+        path = self._join(name)
+        if create:
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+        return FileStorage(path, force_network=True)
+
+    def replace(self, source: str, target: str) -> None:
+        self._join(source).replace(self._join(target))
+
+    def remove(self, name: str) -> None:
+        self._join(name).unlink()
+
+    def remove_directory(self, name: str) -> None:
+        self._join(name).rmdir()
+
+    def sync_directory(self) -> None:
+        _sync_directory(self._directory)
+
+    def try_lock(self, name: str, *, shared: bool = False) -> _FileLock | None:
+        file = self.open(name, create=True)
+        try:
+            if file.try_lock(shared=shared):
+                return _FileLock(file, shared=shared)
+        except OSError:
+            file.close()
+            raise
+        file.close()
+        return None
+
+    def lock_holder(self, name: str) -> int | None:
+        try:
+            file = self.open(name)
+        except FileNotFoundError:
+            return None
+        try:
+            text = file.read_at(0, _PID_BYTES).strip()
+        finally:
+            file.close()
+        return _living(int(text)) if text.isdigit() else None
+
+    def database_path(self, name: str) -> str:
+        return str(self._join(name))
+
+    def _join(self, name: str) -> Path:
+        check_plain_name(name)
+        return self._directory / name
+
+
+def _living(pid: int) -> int | None:
+    """Give the pid back unless it is certain that a killed holder left it."""
+    try:
+        # Signal 0 is none; being forbidden to send it tells of a living process.
+        with contextlib.suppress(PermissionError):
+            os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return None
+    return pid
+
+
+def _missing_directories(path: Path) -> list[Path]:
+    missing: list[Path] = []
+    while not path.exists() and not path.is_symlink():
+        missing.insert(0, path)
+        path = path.parent
+    return missing
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_names(descriptor)
+    finally:
+        os.close(descriptor)
