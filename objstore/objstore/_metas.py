@@ -1,0 +1,281 @@
+"""What a caller says about an object, made into a checked document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
+
+from objstore._config import DURATION_MAX, METADATA_BYTES_MAX, nanoseconds_of
+from objstore._document import (
+    RESERVED_PREFIX,
+    Document,
+    Headers,
+    content_type_of,
+    is_content_type,
+)
+from objstore._names import (
+    DEFAULT_CHUNK_SIZE,
+    MAX_CHUNK_SIZE,
+    check_bucket_name,
+    check_object_name,
+    text_fault,
+)
+from objstore._types import Duration, ObjectLink, ObjectMeta
+from objstore.errors import BadBucketError, BadObjectMetaError
+
+T = TypeVar("T")
+_TEXT_HINT = "give text that UTF-8 can hold"
+_PAIRS_HINT = "give a mapping of strings to strings"
+
+
+@dataclass(frozen=True, slots=True)
+class PutMeta:
+    """The checked arguments of a put, apart from its data and conditions."""
+
+    document: Document
+    """Without nuid, size, chunks and digest, which the upload finds."""
+    chunk_bytes: int
+    """Size of every chunk but the last."""
+    ttl_ns: int | None
+    """How long the content lives; 0 is for ever, `None` as the bucket says."""
+
+
+def resolve_meta(
+    bucket: str,
+    name: object,
+    description: str | ObjectMeta | None = None,
+    *,
+    filename: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    meta: ObjectMeta | None = None,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str | None = None,
+    chunk_size: int | None = None,
+    ttl: Duration | None = None,
+    bucket_chunk_size: int | None = None,
+) -> PutMeta:
+    """Check and join the arguments of a put; single ones go before those of `meta`.
+
+    Args:
+        bucket: The bucket's name.
+        name: The object's name; that of `meta` is not looked at.
+        description: Free text, or an `ObjectMeta` in the place of `meta`.
+        filename: As in `ObjectMeta`.
+        headers: As in `ObjectMeta`.
+        meta: What is not given singly.
+        metadata: As in `ObjectMeta`.
+        content_type: As in `ObjectMeta`.
+        chunk_size: Bytes a chunk.
+        ttl: As in `ObjectMeta`.
+        bucket_chunk_size: Bytes a chunk, as the bucket's configuration has it.
+
+    Raises:
+        BadObjectMetaError: one of them is not allowed, or two contradict each other.
+    """
+    if isinstance(description, ObjectMeta):
+        if meta is not None:
+            problem, hint = "is given beside meta=", "give one of them"
+            raise _bad("third argument", description, problem, hint)
+        meta, description = description, None
+    said = _check_is_meta(meta) or ObjectMeta()
+    if said.options is not None and said.options.link is not None:
+        link = str(said.options.link)
+        hint = "make links with add_link(), add_bucket_link() or update_meta()"
+        raise _bad("options.link", link, "is given with content", hint)
+    given = ObjectMeta(
+        description=_first(description, said.description),
+        headers=_first(headers, said.headers),
+        metadata=_first(metadata, said.metadata),
+        filename=_first(filename, said.filename),
+        content_type=_first(content_type, said.content_type),
+    )
+    chunk_bytes = _resolve_chunk_bytes(chunk_size, said, bucket_chunk_size)
+    blank = Document(check_object_name(name), bucket, chunk_bytes=chunk_bytes)
+    ttl_ns = check_ttl(said.ttl if ttl is None else ttl)
+    return PutMeta(merge_meta(blank, given), chunk_bytes, ttl_ns)
+
+
+def merge_meta(existing: Document, update: ObjectMeta) -> Document:
+    """Change what an update says; a field of `None` stays, an empty one is cleared.
+
+    The update's `options` and `ttl` are not looked at.
+
+    Raises:
+        BadObjectMetaError: a field is not allowed, or two contradict each other.
+    """
+    _check_is_meta(update)
+    merged = existing
+    if update.name is not None:
+        merged = replace(merged, name=check_object_name(update.name))
+    if update.description is not None:
+        text = _check_text("description", update.description, control_characters=True)
+        merged = replace(merged, description=text or None)
+    if update.filename is not None:
+        filename = _check_text("filename", update.filename)
+        merged = replace(merged, filename=filename or None)
+    if update.metadata is not None:
+        merged = replace(merged, metadata=_check_metadata(update.metadata))
+    if update.headers is not None or update.content_type is not None:
+        merged = replace(merged, headers=_merge_headers(existing.headers, update))
+    _check_size(update)
+    return merged
+
+
+def resolve_link(
+    bucket: str, name: object, link: ObjectLink, meta: ObjectMeta | None = None
+) -> Document:
+    """Make the document of a link, without its nuid.
+
+    Args:
+        bucket: The bucket that the link is in.
+        name: The link's own name.
+        link: Where it points; its `name` is `None` for a whole bucket.
+        meta: Description, headers and so on of the link itself.
+
+    Raises:
+        BadObjectMetaError: a name or a field is not allowed.
+    """
+    if not isinstance(cast("object", link), ObjectLink):
+        problem = f"has the type {type(link).__name__}"
+        raise _bad("link", link, problem, "give an ObjectLink")
+    try:
+        target = check_bucket_name(link.bucket, field="link bucket")
+    except BadBucketError as error:
+        raise _bad(error.field, error.value, error.problem, error.hint) from None
+    target_name = link.name
+    if target_name is not None:
+        target_name = check_object_name(target_name, field="link name")
+    document = Document(
+        check_object_name(name), bucket, link=ObjectLink(target, target_name)
+    )
+    return merge_meta(document, replace(meta or ObjectMeta(), name=None))
+
+
+def check_ttl(ttl: Duration | None) -> int | None:
+    """Give a TTL in nanoseconds; 0 is for ever.
+
+    Raises:
+        BadObjectMetaError: it is negative, too long, or no duration.
+    """
+    try:
+        return nanoseconds_of(ttl)
+    except ValueError as error:
+        hint = f"give a timedelta or seconds from 0 to {DURATION_MAX.days} days"
+        raise _bad("ttl", ttl, str(error), hint) from None
+
+
+def _first(one: T | None, other: T | None) -> T | None:
+    return other if one is None else one
+
+
+def _bad(name: str, value: object, problem: str, hint: str) -> BadObjectMetaError:
+    return BadObjectMetaError(field=name, value=value, problem=problem, hint=hint)
+
+
+def _check_is_meta(meta: ObjectMeta | None) -> ObjectMeta | None:
+    if meta is None or isinstance(cast("object", meta), ObjectMeta):
+        return meta
+    problem = f"has the type {type(meta).__name__}"
+    raise _bad("meta", meta, problem, "give an ObjectMeta")
+
+
+def _resolve_chunk_bytes(
+    chunk_size: int | None, meta: ObjectMeta, bucket_chunk_size: int | None
+) -> int:
+    candidates = [chunk_size]
+    if meta.options is not None:
+        most = meta.options.max_chunk_size
+        candidates += [meta.options.chunk_size]
+        candidates += [None if most == DEFAULT_CHUNK_SIZE else most]
+    candidates += [bucket_chunk_size]
+    given = [_check_chunk_size(size) for size in candidates if size is not None]
+    return given[0] if given else DEFAULT_CHUNK_SIZE
+
+
+def _check_chunk_size(size: object) -> int:
+    if isinstance(size, int) and not isinstance(size, bool):
+        if 1 <= size <= MAX_CHUNK_SIZE:
+            return size
+        problem = f"is not between 1 and {MAX_CHUNK_SIZE:,}"
+    else:
+        problem = f"has the type {type(size).__name__}"
+    hint = f"give a whole number of bytes from 1 to {MAX_CHUNK_SIZE:,}"
+    raise _bad("chunk_size", size, problem, hint)
+
+
+def _check_text(name: str, text: object, *, control_characters: bool = False) -> str:
+    if not isinstance(text, str):
+        raise _bad(name, text, f"has the type {type(text).__name__}", "give a string")
+    fault = text_fault(text, control_characters=control_characters)
+    if fault:
+        hint = _TEXT_HINT
+        if not control_characters:
+            hint += ", without control characters"
+        raise _bad(name, text, fault, hint)
+    return str.__str__(text)  # an enum member would not survive the codec
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    _check_is_mapping("metadata", metadata)
+    checked: dict[str, str] = {}
+    for given, value in metadata.items():
+        key = _check_text("metadata name", given)
+        if not key or key.startswith(RESERVED_PREFIX):
+            problem = "is reserved" if key else "is empty"
+            hint = f"give a name that does not begin with {RESERVED_PREFIX}"
+            raise _bad("metadata name", key, problem, hint)
+        field = f"metadata {key!r} with the value"
+        checked[key] = _check_text(field, value, control_characters=True)
+    return checked
+
+
+def _check_headers(headers: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    _check_is_mapping("headers", headers)
+    checked: dict[str, tuple[str, ...]] = {}
+    for given, value in headers.items():
+        name = _check_text("header name", given)
+        if not name:
+            raise _bad("header name", name, "is empty", "give it a name")
+        checked[name] = (_check_text(f"header {name!r} with the value", value),)
+    types = {value for name, value in checked.items() if is_content_type(name)}
+    if len(types) > 1:
+        problem = "has two different content types"
+        raise _bad("headers", headers, problem, "give one of them")
+    return checked
+
+
+def _check_is_mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise _bad(name, value, f"has the type {type(value).__name__}", _PAIRS_HINT)
+
+
+def _merge_headers(existing: Headers, update: ObjectMeta) -> Headers:
+    headers = dict(existing)
+    if update.headers is not None:
+        headers = _check_headers(update.headers)
+    if update.content_type is None:
+        return headers
+    content_type = _check_text("content_type", update.content_type)
+    stated = content_type_of(headers)
+    if update.headers is not None and stated not in (None, content_type):
+        problem = f"differs from the header Content-Type {stated!r}"
+        raise _bad("content_type", content_type, problem, "give one of them")
+    names = [name for name in headers if is_content_type(name)]
+    for name in names:
+        del headers[name]
+    if content_type:
+        headers[names[0] if names else "Content-Type"] = (content_type,)
+    return headers
+
+
+def _check_size(meta: ObjectMeta) -> None:
+    texts = [meta.description, meta.filename, meta.content_type]
+    for pairs in (meta.headers, meta.metadata):
+        for key, value in (pairs or {}).items():
+            texts += [key, value]
+    size = sum(len(text.encode()) for text in texts if text)
+    if size > METADATA_BYTES_MAX:
+        problem = f"has {size:,} bytes of text, over {METADATA_BYTES_MAX:,}"
+        hint = "shorten description, headers or metadata, or put them in an object"
+        raise _bad("meta", meta, problem, hint)

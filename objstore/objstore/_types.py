@@ -1,0 +1,227 @@
+"""The values that users meet: what an object, a bucket and a report look like.
+
+All of them are frozen, compare by value and can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeAlias
+
+from objstore._engine import BucketChangeKind, ChangeKind
+from objstore._names import DEFAULT_CHUNK_SIZE
+
+Duration: TypeAlias = timedelta | float
+"""A `timedelta`, or seconds."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLink:
+    """Where a link points."""
+
+    bucket: str
+    """The bucket that it points to, or into."""
+    name: str | None = None
+    """The object; `None` for a link to the whole bucket."""
+
+    def __str__(self) -> str:
+        """Give it as "bucket/name", for a whole bucket as "bucket/"."""
+        return f"{self.bucket}/{self.name or ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetaOptions:
+    """How an object is stored."""
+
+    link: ObjectLink | None = None
+    """Where it points, for a link."""
+    chunk_size: int | None = None
+    """Bytes a chunk, when a put asks for it; goes before `max_chunk_size`."""
+    max_chunk_size: int = DEFAULT_CHUNK_SIZE
+    """Bytes of every chunk but the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """What a caller says about an object; a field that is `None` is not said."""
+
+    name: str | None = None
+    """The object's name; another one in `update_meta` renames."""
+    description: str | None = None
+    """Free text."""
+    headers: Mapping[str, str] | None = field(default=None, hash=False)
+    """Headers as in HTTP, without control characters."""
+    options: ObjectMetaOptions | None = None
+    """Chunk size, or where a link points."""
+    metadata: Mapping[str, str] | None = field(default=None, hash=False)
+    """Free pairs of text."""
+    filename: str | None = None
+    """The file name to offer when the content is saved."""
+    content_type: str | None = None
+    """The `Content-Type` header."""
+    ttl: Duration | None = None
+    """How long the content lives, counted from its commit; 0 is for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as it is at one sequence."""
+
+    name: str
+    """Its name in the bucket."""
+    bucket: str
+    """The bucket it is in."""
+    description: str | None = None
+    """Free text."""
+    headers: dict[str, str] | None = field(default=None, hash=False)
+    """Headers as in HTTP."""
+    metadata: dict[str, str] | None = field(default=None, hash=False)
+    """Free pairs of text."""
+    size: int = 0
+    """Content bytes; 0 for a link and a deleted object."""
+    chunks: int = 0
+    """Number of chunks that hold the content."""
+    digest: str = ""
+    """`"SHA-256="` and the hex digest; `""` for a link and a deleted object."""
+    deleted: bool = False
+    """Whether the object is gone by this change."""
+    mtime: datetime = EPOCH
+    """When this change was committed, in UTC."""
+    nuid: str = ""
+    """The unique id of the content."""
+    links: list[str] | None = field(default=None, hash=False)
+    """Where a link points: `["bucket/name"]`, or `["bucket/"]`."""
+    options: ObjectMetaOptions | None = None
+    """How it is stored."""
+    link: ObjectLink | None = None
+    """Where a link points."""
+    seq: int = 0
+    """The sequence of this change."""
+    expires: datetime | None = None
+    """When it expires, in UTC."""
+    stored_size: int = 0
+    """Bytes of the content in the log."""
+    content_type: str | None = None
+    """The `Content-Type` header."""
+    filename: str | None = None
+    """The file name to offer when the content is saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(ObjectInfo):
+    """One change on a bucket's feed; of the bucket itself, its `name` is empty."""
+
+    kind: ChangeKind | BucketChangeKind = "put"
+    """What happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a cluster keeps a bucket."""
+
+    cluster: str | None = None
+    """Name of the cluster."""
+    tags: tuple[str, ...] = ()
+    """Tags that its servers must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStoreStatus:
+    """A bucket's configuration and figures."""
+
+    bucket: str
+    """Its name."""
+    description: str | None
+    """Free text."""
+    ttl: timedelta | None
+    """How long objects live unless they say so themselves."""
+    storage: Literal["file", "memory"]
+    """Where it is kept."""
+    replicas: int
+    """How many servers keep it."""
+    sealed: bool
+    """Whether it takes no more changes."""
+    size: int
+    """Content bytes of the live objects."""
+    count: int
+    """Number of live objects, links too."""
+    backing_store: str
+    """`"log"`, `"memory"` or `"JetStream"`."""
+    stored_size: int
+    """Bytes in the log."""
+    max_bytes: int
+    """Limit of the content bytes; -1 is none."""
+    segments: int
+    """Number of segments that it occupies."""
+    sync: Literal["always", "never"] | float
+    """When a change is synced: before its acknowledgement, never, or every so many
+    seconds."""
+    metadata: dict[str, str] | None = field(hash=False)
+    """Free pairs of text."""
+    last_sequence: int
+    """Sequence of the newest record."""
+    first_change: int
+    """Sequence of the oldest change that the feed still has."""
+    held_by: dict[str, int] = field(hash=False)
+    """Who keeps old changes from going, and from which sequence on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a listing by directory."""
+
+    objects: list[ObjectInfo] = field(hash=False)
+    """Objects right in the directory, in name order."""
+    prefixes: list[str] = field(hash=False)
+    """Directories right in it, with their delimiter, in name order."""
+    next_start_after: str | None = None
+    """What to give as `start_after` for the next page; `None` after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionReport:
+    """What a retention run did, or would do."""
+
+    expired: int = 0
+    """Objects whose time was over."""
+    removed: int = 0
+    """Versions whose content went."""
+    bytes_reclaimed: int = 0
+    """Bytes given back to the file system."""
+    dry_run: bool = False
+    """Whether nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One name whose stored content is damaged."""
+
+    bucket: str
+    """The bucket."""
+    name: str | None
+    """The object; `None` when the damage cannot be assigned to a name."""
+    seq: int | None
+    """Sequence of the version."""
+    segment: int
+    """Number of the segment with the damage."""
+    position: int
+    """Byte place in it."""
+    reason: str
+    """What is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a check of stored content found."""
+
+    ok: bool
+    """Whether nothing is damaged."""
+    objects: int
+    """Number of versions that were checked."""
+    bytes: int
+    """Bytes that were read."""
+    damaged: list[Damage] = field(default_factory=list[Damage], hash=False)
+    """Every name and version that shares damaged content."""
