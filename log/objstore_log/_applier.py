@@ -1,0 +1,154 @@
+"""Bringing the catalog up to the log: behind the commits, never in their way.
+
+Only durable commits are applied. Any process may apply; the catalog itself says what
+it has already. A catalog that the log does not agree with is rebuilt from the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from objstore_log._catalog import CatalogBusy, CatalogDamagedError
+from objstore_log._core import LogCore
+from objstore_log._format import (
+    COMMIT_BYTES,
+    SEGMENT_HEADER_BYTES,
+    decode_record_header,
+)
+from objstore_log._overlay import Applied
+from objstore_log._record import Kind, Record
+from objstore_log._replay import replay
+from objstore_log._scan import Damage
+
+T = TypeVar("T")
+APPLY_ROWS_MAX: Final = 10_000
+"""Rows of one transaction: sorted batches of about this size are the fastest."""
+REBUILD_TRIES: Final = 3
+
+_logger = logging.getLogger("objstore")
+
+
+class Applier:
+    """Applies the overlay to the catalog, and rebuilds the catalog when it must."""
+
+    def __init__(self, core: LogCore) -> None:
+        self._core = core
+        self._applied = Applied()
+
+    def open_catalog(self) -> Applied:
+        """Open the catalog; give the place from which the log has to be read."""
+        applied = self._core.catalog.open()
+        if not self.is_in_log(applied):
+            _logger.warning(
+                "%s: the catalog is of another history, it is rebuilt",
+                self._core.storage.path,
+            )
+            applied = self._core.catalog.reset()
+            if not self.is_in_log(applied):
+                applied = Applied()
+        self._applied = applied
+        return applied
+
+    def is_in_log(self, applied: Applied) -> bool:
+        """Say whether the log has exactly that commit."""
+        if not applied.sequence and not applied.position:
+            return True
+        segment = self._core.segments.get(applied.segment)
+        start = applied.position - COMMIT_BYTES
+        if segment is None or start < SEGMENT_HEADER_BYTES:
+            return False
+        data = segment.file.read_at(start, COMMIT_BYTES)
+        header = decode_record_header(data, 0, segment.header.marker, start)
+        return (
+            header is not None
+            and header.kind == Kind.COMMIT
+            and header.sequence == applied.sequence
+            and header.header_checksum == applied.checksum
+        )
+
+    def apply(self) -> bool:
+        """Apply every durable commit of the overlay.
+
+        Returns:
+            False when another process is applying just now: the overlay stays.
+        """
+        core = self._core
+        while True:
+            with core.mutex:
+                durable = core.progress.durable.sequence
+                batch = core.overlay.take_batch(APPLY_ROWS_MAX, durable)
+                after = self._applied
+            if batch is None:
+                return True
+            try:
+                applied = core.catalog.apply(batch.records, batch.through, after=after)
+                if applied.place < after.place:
+                    applied = self._rebuild_from(applied)
+            except CatalogBusy:
+                return False
+            except CatalogDamagedError as error:
+                self.rebuild(str(error))
+                continue
+            with core.mutex:
+                self._moved(applied)
+
+    def _moved(self, applied: Applied) -> None:
+        if applied.place > self._applied.place:
+            self._applied = applied
+        self._core.overlay.drop_through(applied.sequence)
+
+    def guarded(self, read: Callable[[], T]) -> T:
+        """Read the catalog; rebuild it once and read again when it is damaged."""
+        try:
+            return read()
+        except CatalogDamagedError as error:
+            self.rebuild(str(error))
+            return read()
+
+    def rebuild(self, reason: str) -> None:
+        """Make the catalog anew from the log."""
+        core = self._core
+        _logger.warning(
+            "%s: catalog rebuilt from the log: %s", core.storage.path, reason
+        )
+        with core.mutex:
+            core.cache.clear()
+            applied = core.catalog.reset()
+            self._applied = applied
+            self._moved(self._rebuild_from(applied))
+
+    def _rebuild_from(self, start: Applied) -> Applied:
+        """Read the log again from a place and apply it up to the durable point."""
+        applied = start
+        for batch in self._batches(start):
+            records, through = batch
+            applied = self._core.catalog.apply(records, through, after=applied)
+        return applied
+
+    def _batches(self, start: Applied) -> Iterator[tuple[list[Record], Applied]]:
+        core = self._core
+        durable = core.progress.durable
+        records: list[Record] = []
+        through = start
+        for segment in core.segments:
+            if segment.number < start.segment or segment.number > durable.segment:
+                continue
+            is_first = segment.number == start.segment
+            begin = start.position if is_first else SEGMENT_HEADER_BYTES
+            is_last = segment.number == durable.segment
+            end = durable.position if is_last else core.segments.usable(segment)
+            for item in replay(segment, begin, end):
+                if isinstance(item, Damage):
+                    core.note_damage(segment, item)
+                    continue
+                if item.through.sequence < through.sequence:
+                    continue
+                records += item.records
+                through = item.through
+                if len(records) >= APPLY_ROWS_MAX:
+                    yield records, through
+                    records = []
+        if through.place > start.place:
+            yield records, through

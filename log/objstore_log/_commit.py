@@ -1,0 +1,447 @@
+"""One commit: lock, catch up, check, number, write, sync, publish, unlock, show.
+
+The order is the promise. Nothing is shown or acknowledged before the sync that covers
+it; a batch whose write or sync failed is never retried in place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from objstore_log._batch import (
+    Durable,
+    EncodedBatch,
+    batch_bytes,
+    encode_batch,
+    number_records,
+)
+from objstore_log._core import LogCore, Poison
+from objstore_log._format import (
+    SEGMENT_HEADER_BYTES,
+    SEGMENT_RECORDS_MAX,
+    SEGMENT_RELAXED,
+)
+from objstore_log._overlay import CATALOG_KINDS, Applied
+from objstore_log._progress import End
+from objstore_log._record import SUBJECT_KINDS, Appended, NewRecord, Record, subject_of
+from objstore_log._storage import Lock
+from objstore_log._takeover import STATE_POISONED, prepare_tail, publish, roll
+from objstore_log.errors import (
+    BusyError,
+    ConflictError,
+    ObjStoreError,
+    PoisonedError,
+    StorageError,
+)
+
+LOCK_NAME: Final = "lock"
+LOCK_POLL_FIRST_S: Final = 0.000_05
+LOCK_POLL_LAST_S: Final = 0.005
+UNSYNCED_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Chunks of large puts are synced in pieces of this size, so that a small put that
+comes behind never waits for more."""
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A batch takes further appends until it has this many bytes."""
+BATCH_RECORDS_MAX: Final = 4_096
+
+GuardTotals: TypeAlias = dict[str, int]
+Guard: TypeAlias = Callable[[GuardTotals], None]
+"""Called in log order, under the lock, with what earlier appends of the same batch
+have added; raises an `ObjStoreError` to refuse the append."""
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """An append on its way: what to write, and later what came of it."""
+
+    records: Sequence[NewRecord]
+    expect: Mapping[bytes, int]
+    guard: Guard | None
+    is_visible: bool
+    """False for chunks that no meta refers to yet; they need no sync of their own."""
+    on_done: Callable[[Ticket], None]
+    length: int = field(init=False)
+    is_withdrawn: bool = False
+    is_taken: bool = False
+    """It is in a commit; withdrawing it comes too late."""
+    is_done: bool = False
+    appended: Appended | None = None
+    error: ObjStoreError | None = None
+
+    def __post_init__(self) -> None:
+        """Measure it once."""
+        self.length = batch_bytes(self.records)
+
+    def succeed(self, appended: Appended) -> None:
+        """Say where it went."""
+        assert not self.is_done
+        self.appended = appended
+        self.is_done = True
+
+    def fail(self, error: ObjStoreError) -> None:
+        """Say why it was refused; the first reason stays."""
+        if not self.is_done:
+            self.error = error
+            self.is_done = True
+
+    def result(self) -> Appended:
+        """Give the outcome of a finished ticket."""
+        if self.error is not None:
+            raise self.error
+        assert self.appended is not None
+        return self.appended
+
+
+@dataclass(slots=True)
+class _Batch:
+    tickets: list[tuple[Ticket, int]]
+    """With the first sequence of each."""
+    records: list[Record]
+    encoded: EncodedBatch
+    is_visible: bool
+
+
+class TicketQueue:
+    """Tickets that wait for a commit; any thread adds, one at a time takes."""
+
+    def __init__(self) -> None:
+        self._tickets: deque[Ticket] = deque()
+
+    def __len__(self) -> int:
+        """Count the waiting tickets."""
+        return len(self._tickets)
+
+    def add(self, ticket: Ticket) -> None:
+        """Queue a ticket."""
+        self._tickets.append(ticket)
+
+    def is_wanted(self) -> bool:
+        """Say whether any waiting ticket was not withdrawn."""
+        return any(not ticket.is_withdrawn for ticket in list(self._tickets))
+
+    def take(self) -> list[Ticket]:
+        """Take as many as one batch holds, at least one when there is one."""
+        taken: list[Ticket] = []
+        length = count = 0
+        while self._tickets:
+            ticket = self._tickets[0]
+            length += ticket.length
+            count += len(ticket.records)
+            full = length > BATCH_BYTES_MAX or count > BATCH_RECORDS_MAX
+            if taken and full:
+                break
+            taken.append(self._tickets.popleft())
+        return taken
+
+
+class Committer:
+    """Carries out commits of one log; one at a time in a process."""
+
+    def __init__(self, core: LogCore, last: Callable[[bytes], int]) -> None:
+        self._core = core
+        self._last = last
+        self._sleep: Callable[[float], None] = lambda _: None
+        self.has_unclosed_batches = False
+        """A real batch was written since the last empty commit record."""
+
+    def set_sleep(self, sleep: Callable[[float], None]) -> None:
+        """Say how to wait between two tries for the lock."""
+        self._sleep = sleep
+
+    # --- the lock -------------------------------------------------------------
+
+    @contextmanager
+    def locked(self, is_wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Hold the log's lock.
+
+        Raises:
+            BusyError: `lock_timeout_s` passed, or nobody wants it any more.
+        """
+        lock = self._take_lock(is_wanted)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def try_lock(self) -> Lock | None:
+        """Take the log's lock if nobody has it."""
+        return self._core.storage.try_lock(LOCK_NAME)
+
+    def _take_lock(self, is_wanted: Callable[[], bool]) -> Lock:
+        core = self._core
+        started = core.environment.monotonic_s()
+        pause = LOCK_POLL_FIRST_S
+        while True:
+            lock = self.try_lock()
+            if lock is not None:
+                return lock
+            waited = core.environment.monotonic_s() - started
+            limit = core.options.lock_timeout_s
+            timed_out = limit is not None and waited >= limit
+            if timed_out or not is_wanted():
+                raise BusyError(
+                    path=core.storage.path,
+                    holder_pid=core.storage.lock_holder(LOCK_NAME),
+                    waited_s=waited,
+                )
+            self._sleep(pause)
+            pause = min(pause * 2, LOCK_POLL_LAST_S)
+
+    # --- a commit -------------------------------------------------------------
+
+    def commit(self, queue: TicketQueue) -> list[Ticket]:
+        """Write what is admissible of the queued tickets as one batch.
+
+        The queue is drained after the lock is there: what came while waiting for it
+        rides along.
+
+        Returns:
+            The tickets taken, all finished, whatever happened.
+        """
+        tickets: list[Ticket] = []
+        try:
+            self.check_poison()
+            with self.locked(queue.is_wanted):
+                tickets += queue.take()
+                self._commit_locked(tickets)
+        except ObjStoreError as error:
+            tickets = tickets or queue.take()
+            _fail_all(tickets, error)
+        except OSError as error:
+            tickets = tickets or queue.take()
+            _fail_all(tickets, self.storage_error("append to", error))
+        except BaseException:
+            interrupted = StorageError(
+                path=self._core.storage.path,
+                operation="append to",
+                reason="the commit was interrupted; whether it took effect is unknown",
+            )
+            _fail_all(tickets, interrupted)
+            for ticket in tickets:
+                ticket.on_done(ticket)
+            raise
+        return tickets
+
+    def _commit_locked(self, tickets: Sequence[Ticket]) -> None:
+        with self._core.mutex:
+            prepare_tail(self._core)
+            batch = self._number(tickets)
+        if batch is None:
+            return
+        self._write(batch)
+        for ticket, first in batch.tickets:
+            ticket.succeed(
+                Appended(
+                    first,
+                    first + len(ticket.records) - 1,
+                    batch.records[0].time_ns,
+                )
+            )
+
+    def check_poison(self) -> None:
+        """Raise when an earlier sync of this process failed."""
+        poison = self._core.poison
+        if poison is not None:
+            raise PoisonedError(
+                path=self._core.storage.path, reason=poison.reason, errno=poison.errno
+            )
+
+    def _number(self, tickets: Sequence[Ticket]) -> _Batch | None:
+        """Check expectations and guards, roll when needed, number and encode."""
+        core = self._core
+        length = sum(ticket.length for ticket in tickets)
+        count = sum(len(ticket.records) for ticket in tickets)
+        if self._must_roll(length, count):
+            self._sync_active()
+            roll(core)
+        first = core.progress.written.sequence + 1
+        admitted = self._admit(tickets, first)
+        if not admitted:
+            return None
+        time_ns = max(core.environment.now_ns(), core.last_time_ns + 1)
+        records = number_records(
+            [ticket.records for ticket, _ in admitted], first, time_ns
+        )
+        encoded = self._encode(records, time_ns)
+        return _Batch(
+            admitted,
+            records,
+            encoded,
+            any(ticket.is_visible for ticket, _ in admitted),
+        )
+
+    def _must_roll(self, length: int, count: int) -> bool:
+        core = self._core
+        active = core.segments.active
+        written = core.progress.written
+        flags = SEGMENT_RELAXED if core.options.is_relaxed else 0
+        if (active.header.flags & SEGMENT_RELAXED) != flags:
+            return True
+        if written.sequence + count >= active.first_sequence + SEGMENT_RECORDS_MAX:
+            return True
+        is_empty = written.position == SEGMENT_HEADER_BYTES
+        return not is_empty and written.position + length > core.options.segment_bytes
+
+    def _admit(
+        self, tickets: Sequence[Ticket], sequence: int
+    ) -> list[tuple[Ticket, int]]:
+        """Give the tickets that go into the batch with their first sequences."""
+        ahead: dict[bytes, int] = {}
+        totals: GuardTotals = {}
+        admitted: list[tuple[Ticket, int]] = []
+        for ticket in tickets:
+            if ticket.is_withdrawn:
+                ticket.fail(_withdrawn(self._core.storage.path))
+                continue
+            ticket.is_taken = True
+            try:
+                self._check_expectations(ticket, ahead)
+                if ticket.guard is not None:
+                    ticket.guard(totals)
+            except ObjStoreError as error:
+                ticket.fail(error)
+                continue
+            admitted.append((ticket, sequence))
+            for record in ticket.records:
+                if record.kind in SUBJECT_KINDS:
+                    ahead[subject_of(record.kind, record.key)] = sequence
+                sequence += 1
+        return admitted
+
+    def _check_expectations(self, ticket: Ticket, ahead: Mapping[bytes, int]) -> None:
+        for subject, expected in ticket.expect.items():
+            actual = ahead.get(subject)
+            if actual is None:
+                actual = self._last(subject)
+            if actual != expected:
+                raise ConflictError(subject=subject, expected=expected, actual=actual)
+
+    def _encode(self, records: list[Record], time_ns: int) -> EncodedBatch:
+        core = self._core
+        written, durable = core.progress.written, core.progress.durable
+        last = records[-1].sequence if records else written.sequence
+        return encode_batch(
+            records,
+            marker=core.segments.active.header.marker,
+            position=written.position,
+            last_sequence=last,
+            time_ns=time_ns,
+            writer_id=core.writers.writer_id,
+            durable=Durable(durable.position, durable.sequence),
+        )
+
+    # --- writing --------------------------------------------------------------
+
+    def _write(self, batch: _Batch) -> None:
+        """Write, sync where due, publish, show."""
+        core = self._core
+        active = core.segments.active
+        position = core.progress.written.position
+        active.file.write_at(position, batch.encoded.buffers)
+        end = position + batch.encoded.length
+        unsynced = end - core.progress.durable.position
+        must_sync = not core.options.is_relaxed and batch.is_visible
+        if must_sync or unsynced > UNSYNCED_BYTES_MAX:
+            self._sync_file()
+            is_durable = True
+        else:
+            active.file.write_back(position, batch.encoded.length)
+            is_durable = False
+        with core.mutex:
+            self._publish_batch(batch, end, is_durable=is_durable)
+
+    def _publish_batch(self, batch: _Batch, end: int, *, is_durable: bool) -> None:
+        core = self._core
+        active = core.segments.active
+        encoded = batch.encoded
+        if active.has_index:
+            encoded.add_to(active.index(end))
+        written = End(active.number, end, encoded.last_sequence)
+        core.progress.advance(written=written, durable=written if is_durable else None)
+        if is_durable:
+            core.unsynced_writers.clear()
+        else:
+            core.unsynced_writers.add(core.writers.writer_id)
+        publish(core)
+        through = Applied(
+            encoded.last_sequence, encoded.commit_checksum, active.number, end
+        )
+        observed = [record for record in batch.records if record.kind in CATALOG_KINDS]
+        time_ns = batch.records[-1].time_ns if batch.records else core.last_time_ns
+        core.observe(observed, through, time_ns)
+        core.show()
+        self.has_unclosed_batches = bool(batch.records)
+
+    def _sync_active(self) -> None:
+        """Make all that is written durable, as before every roll."""
+        core = self._core
+        if core.progress.durable != core.progress.written:
+            self._sync_file()
+            core.progress.advance(durable=core.progress.written)
+            core.unsynced_writers.clear()
+            core.show()
+
+    def _sync_file(self) -> None:
+        """Sync the active segment; a failure poisons the log in this process."""
+        core = self._core
+        try:
+            core.segments.active.file.sync()
+        except OSError as error:
+            core.poison = Poison(error.strerror or str(error), error.errno)
+            self._publish_poison()
+            self.check_poison()
+
+    def _publish_poison(self) -> None:
+        """Tell the other processes; that it may fail too changes nothing for us."""
+        try:
+            publish(self._core, STATE_POISONED)
+        except OSError as error:
+            assert self._core.poison is not None
+            self._core.poison.reason += f"; publishing that failed too: {error}"
+
+    def sync(self) -> None:
+        """Make everything written so far durable (relaxed modes, before applying)."""
+        self.check_poison()
+        with self.locked(), self._core.mutex:
+            prepare_tail(self._core)
+            if self._core.progress.durable != self._core.progress.written:
+                self._sync_active()
+                publish(self._core)
+
+    def close_batches(self) -> None:
+        """Append an empty commit record, which proves the batch before it durable."""
+        self.check_poison()
+        with self.locked():
+            with self._core.mutex:
+                prepare_tail(self._core)
+                core = self._core
+                encoded = self._encode([], max(core.last_time_ns, 0))
+            self._write(_Batch([], [], encoded, is_visible=True))
+            if core.options.is_relaxed:
+                with core.mutex:
+                    self._sync_active()
+                    publish(core)
+
+    def storage_error(self, operation: str, error: OSError) -> StorageError:
+        """Turn an operating system's refusal into the public error."""
+        return StorageError(
+            path=self._core.storage.path,
+            operation=operation,
+            reason=error.strerror or str(error),
+            errno=error.errno,
+        )
+
+
+def _withdrawn(path: str) -> StorageError:
+    return StorageError(
+        path=path, operation="append to", reason="the append was withdrawn"
+    )
+
+
+def _fail_all(tickets: Sequence[Ticket], error: ObjStoreError) -> None:
+    for ticket in tickets:
+        ticket.fail(error)

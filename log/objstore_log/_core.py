@@ -1,0 +1,245 @@
+"""What one process knows of a log, and how it catches up with the others.
+
+`LogCore` is the shared state below the committer, the reader and the reclaimer.
+Its mutex guards memory; it is never held during a commit's sync or a wait for the
+log's lock (making a segment, which is rare, happens under it).
+Every batch, own or foreign, passes `observe`, and becomes visible in log order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from objstore_log._catalog import Catalog, Projection
+from objstore_log._format import SEGMENT_HEADER_BYTES
+from objstore_log._head import HeadFile
+from objstore_log._head_slot import Head
+from objstore_log._overlay import Applied, Overlay, SubjectCache
+from objstore_log._progress import End, Progress
+from objstore_log._record import Record
+from objstore_log._replay import Replayed, replay
+from objstore_log._scan import Damage
+from objstore_log._segment import Segment
+from objstore_log._segments import Environment, Segments
+from objstore_log._storage import Storage
+from objstore_log._writers import Writers
+
+SyncMode: TypeAlias = Literal["always", "never"] | float
+OVERLAY_ROWS_MAX: Final = 20_000
+CACHED_SUBJECTS_MAX: Final = 20_000
+SEGMENT_BYTES_DEFAULT: Final = 64 * 1024 * 1024
+CATALOG_NAME: Final = "catalog.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """How a log behaves."""
+
+    sync: SyncMode = "always"
+    """Sync before every acknowledgement, every so many seconds, or never."""
+    segment_bytes: int = SEGMENT_BYTES_DEFAULT
+    """A segment is sealed before a batch would take it beyond this."""
+    lock_timeout_s: float | None = None
+    """How long an append waits for another process; `None` waits without end."""
+
+    @property
+    def is_relaxed(self) -> bool:
+        """Say whether readers may see what is not durable yet."""
+        return self.sync != "always"
+
+
+class SegmentDamage(NamedTuple):
+    """Damage with the segment it lies in."""
+
+    segment: int
+    damage: Damage
+
+
+class _Observed(NamedTuple):
+    records: list[Record]
+    through: Applied
+
+
+@dataclass(slots=True)
+class Poison:
+    """Why this process writes no more."""
+
+    reason: str
+    errno: int | None = field(default=None)
+
+
+Listener: TypeAlias = Callable[[Sequence[Record]], None]
+
+
+class LogCore:
+    """The state of one log in one process."""
+
+    def __init__(  # noqa: PLR0913 - the parts that a log is put together from
+        self,
+        storage: Storage,
+        log_id: bytes,
+        *,
+        options: LogOptions,
+        environment: Environment,
+        writers: Writers,
+        projections: Sequence[Projection] = (),
+    ) -> None:
+        self.storage = storage
+        self.log_id = log_id
+        self.options = options
+        self.environment = environment
+        self.writers = writers
+        self.mutex = threading.RLock()
+        self.segments = Segments(storage, log_id, environment)
+        self.head_file = HeadFile(storage)
+        self.catalog = Catalog(
+            storage.database_path(CATALOG_NAME),
+            identity=log_id,
+            projections=projections,
+        )
+        self.overlay = Overlay(OVERLAY_ROWS_MAX)
+        self.cache = SubjectCache(CACHED_SUBJECTS_MAX)
+        self.progress = Progress(
+            End(0, SEGMENT_HEADER_BYTES, 0), is_relaxed=options.is_relaxed
+        )
+        self.last_time_ns = 0
+        self.unsynced_writers: set[int] = set()
+        """Writers of the batches between durable and written."""
+        self.poison: Poison | None = None
+        self.damages: list[SegmentDamage] = []
+        self.listeners: list[Listener] = []
+        self.wake_waiters: Callable[[], None] = lambda: None
+        self.apply_overlay: Callable[[], object] = lambda: None
+        """Empties a full overlay into the catalog."""
+        self.visible_sequence = 0
+        self._observed: deque[_Observed] = deque()
+
+    # --- catching up ----------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Take in what other processes published since the last look."""
+        if not self.head_file.changed():
+            return
+        with self.mutex:
+            head = self.head_file.read()
+            if head is not None:
+                self.follow_head(head)
+
+    def follow_head(self, head: Head) -> None:
+        """Read on to the published end."""
+        ends = self.progress
+        if (head.segment, head.written_position) <= ends.written[:2]:
+            self._advance_durable(head)
+            return
+        if head.segment != ends.written.segment:
+            self.segments.fallback_marker = (head.segment, head.marker)
+            self.segments.refresh()
+        self.read_on(head.segment, head.written_position)
+        self._advance_durable(head)
+
+    def _advance_durable(self, head: Head) -> None:
+        written, durable = self.progress.written, self.progress.durable
+        published = End(head.segment, head.durable_position, head.durable_sequence)
+        if published[:2] > durable[:2] and published[:2] <= written[:2]:
+            self.progress.advance(durable=published)
+            self.unsynced_writers &= {self.writers.writer_id}
+            self.show()
+
+    def read_on(self, last_segment: int, last_position: int) -> None:
+        """Observe everything from the own written end to a place that is committed."""
+        for segment in self.segments:
+            written = self.progress.written
+            if segment.number < written.segment:
+                continue
+            if segment.number > last_segment:
+                break
+            is_last = segment.number == last_segment
+            end = last_position if is_last else self.segments.usable(segment)
+            if segment.number == written.segment:
+                if end < written.position:
+                    # its tail was copied into the next segment; look at it anew
+                    segment.drop_index()
+                start = written.position
+            else:
+                start = SEGMENT_HEADER_BYTES
+                self._enter(segment)
+            self._read_segment(segment, start, end)
+
+    def _enter(self, segment: Segment) -> None:
+        written = self.progress.written
+        start = End(segment.number, SEGMENT_HEADER_BYTES, written.sequence)
+        previous_last = segment.header.previous_last_sequence
+        durable = start._replace(sequence=min(previous_last, written.sequence))
+        if durable.sequence < self.progress.durable.sequence:
+            durable = durable._replace(sequence=self.progress.durable.sequence)
+        # a segment is created only after everything below it was synced
+        self.progress.advance(written=start, durable=durable)
+        self.show()
+
+    def _read_segment(self, segment: Segment, start: int, end: int) -> None:
+        for item in replay(segment, start, end):
+            if isinstance(item, Damage):
+                self.note_damage(segment, item)
+            else:
+                self._observe_replayed(segment, item)
+        if end > self.progress.written.position:
+            # damage at the very end: the numbers it held are not used again
+            last = self.progress.written.sequence
+            self.progress.advance(written=End(segment.number, end, last))
+
+    def _observe_replayed(self, segment: Segment, batch: Replayed) -> None:
+        known = self.progress.written.sequence
+        if segment.has_index:
+            index = segment.index(batch.through.position)
+            for header in batch.headers:
+                if header.sequence > index.last_sequence:
+                    index.add(header)
+        if batch.commit is not None:
+            self.unsynced_writers.add(batch.commit.writer_id)
+        sequence = max(known, batch.through.sequence)
+        self.progress.advance(
+            written=End(segment.number, batch.through.position, sequence)
+        )
+        fresh = [record for record in batch.records if record.sequence > known]
+        self.observe(fresh, batch.through, batch.time_ns)
+
+    def note_damage(self, segment: Segment, damage: Damage) -> None:
+        """Keep what was found damaged."""
+        found = SegmentDamage(segment.number, damage)
+        if found not in self.damages:
+            self.damages.append(found)
+
+    # --- observing ------------------------------------------------------------
+
+    def observe(self, records: list[Record], through: Applied, time_ns: int) -> None:
+        """Take in a batch that was written; it is shown when readers may see it."""
+        self.last_time_ns = max(self.last_time_ns, time_ns)
+        self._observed.append(_Observed(records, through))
+
+    def show(self) -> None:
+        """Show every observed batch that readers may see by now."""
+        limit = self.progress.visible_sequence
+        while self._observed and self._observed[0].through.sequence <= limit:
+            batch = self._observed.popleft()
+            newest = self.overlay.through
+            if newest is None or newest.place < batch.through.place:
+                self.overlay.add(batch.records, batch.through)
+            self.cache.update(batch.records)
+            for listener in self.listeners:
+                listener(batch.records)
+            if self.overlay.is_full:
+                self.apply_overlay()
+        assert limit >= self.visible_sequence
+        if limit > self.visible_sequence:
+            self.visible_sequence = limit
+            self.wake_waiters()
+
+    def close(self) -> None:
+        """Close files and catalog."""
+        self.segments.close()
+        self.head_file.close()
+        self.catalog.close()

@@ -1,0 +1,496 @@
+"""The log: append, read, follow. The facade of this package's machinery.
+
+A synchronous caller commits in its own thread when nobody else does (leader); others
+queue and are carried along. An asynchronous caller queues and is called back from the
+committer thread, so that a slow disk never stops an event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from objstore_log._applier import Applier
+from objstore_log._catalog import Catalog, Projection
+from objstore_log._commit import Committer, Guard, Ticket, TicketQueue
+from objstore_log._core import Listener, LogCore, LogOptions, SegmentDamage
+from objstore_log._head_slot import Head
+from objstore_log._progress import End
+from objstore_log._reader import FeedPage, Reader
+from objstore_log._record import Appended, Kind, NewRecord, Record
+from objstore_log._segments import Environment
+from objstore_log._storage import Storage
+from objstore_log._takeover import prepare_tail
+from objstore_log._waiters import Waiters
+from objstore_log._writers import Writers
+from objstore_log.errors import (
+    ClosedError,
+    ForkedError,
+    ObjStoreError,
+    StorageError,
+)
+
+_logger = logging.getLogger("objstore")
+
+IDLE_COMMIT_S: Final = 0.1
+"""After this long without a commit an empty commit record proves the last one."""
+APPLY_TRIGGER_ROWS: Final = 10_000
+
+
+def _tell(tickets: Sequence[Ticket]) -> None:
+    """Call every finished ticket's owner, even if Ctrl-C arrives in between."""
+    remaining = list(tickets)
+    try:
+        while remaining:
+            ticket = remaining.pop(0)
+            ticket.on_done(ticket)
+    except BaseException:
+        for ticket in remaining:
+            ticket.on_done(ticket)
+        raise
+
+
+def _nothing(_: Ticket) -> None:
+    """A blocking caller looks at its ticket itself."""
+
+
+class Log:
+    """An open log of one directory in this process."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        log_id: bytes,
+        *,
+        options: LogOptions,
+        environment: Environment,
+        writers: Writers,
+        projections: Sequence[Projection] = (),
+    ) -> None:
+        self._core = LogCore(
+            storage,
+            log_id,
+            options=options,
+            environment=environment,
+            writers=writers,
+            projections=projections,
+        )
+        self._committer = Committer(self._core, self._last)
+        self._committer.set_sleep(time.sleep)
+        self._applier = Applier(self._core)
+        self._reader = Reader(self._core)
+        self._queue = TicketQueue()
+        self._leader = threading.Lock()
+        self._work = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._applying: threading.Thread | None = None
+        self._waiters = Waiters(self._core.catch_up)
+        self._synced_s = time.monotonic()
+        self._is_closed = False
+        self._is_forked = False
+
+    # --- opening and closing --------------------------------------------------
+
+    @staticmethod
+    def open(
+        storage: Storage,
+        log_id: bytes,
+        *,
+        options: LogOptions,
+        environment: Environment,
+        writers: Writers,
+        projections: Sequence[Projection] = (),
+    ) -> Log:
+        """Open a log, making it when the directory is empty; recover its tail.
+
+        Guarantee: when no other process is writing, whatever a crash left is decided
+        before this returns; when one is, its published end is taken over. Waits for
+        no lock.
+
+        Raises:
+            StorageError: the operating system refused.
+            CorruptionError: a segment's header is lost in every copy.
+            StoreVersionError: a newer version wrote it.
+        """
+        log = Log(
+            storage,
+            log_id,
+            options=options,
+            environment=environment,
+            writers=writers,
+            projections=projections,
+        )
+        try:
+            log._recover()  # noqa: SLF001 - the second half of construction
+        except OSError as error:
+            log._core.close()  # noqa: SLF001
+            if isinstance(error, StorageError):
+                raise
+            raise log._committer.storage_error("open", error) from error  # noqa: SLF001
+        except BaseException:
+            log._core.close()  # noqa: SLF001
+            raise
+        return log
+
+    def _recover(self) -> None:
+        core = self._core
+        core.wake_waiters = self._waiters.wake
+        core.apply_overlay = self._applier.apply
+        head = core.head_file.read()
+        if head is not None:
+            core.segments.fallback_marker = (head.segment, head.marker)
+        core.segments.refresh()
+        applied = self._applier.open_catalog()
+        if applied.segment:
+            start = End(applied.segment, applied.position, applied.sequence)
+            core.progress.advance(written=start, durable=start)
+            core.visible_sequence = applied.sequence
+        lock = self._committer.try_lock()
+        if lock is None and head is None:
+            # somebody is making the log this moment
+            with self._committer.locked(), core.mutex:
+                prepare_tail(core, is_opening=True)
+            return
+        if lock is None:
+            assert isinstance(head, Head)
+            with core.mutex:
+                core.follow_head(head)
+            return
+        try:
+            with core.mutex:
+                prepare_tail(core, is_opening=True)
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        """Prove the last batch durable, apply what is not applied, close; idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._waiters.close()
+        self._work.set()
+        for thread in (self._thread, self._applying):
+            if thread is not None and thread is not threading.current_thread():
+                thread.join()
+        if not self._is_forked:
+            self._close_batches()
+            self._applier.apply()
+        self._core.close()
+
+    def _close_batches(self) -> None:
+        if not self._committer.has_unclosed_batches or self._core.poison is not None:
+            return
+        self._committer.has_unclosed_batches = False
+        try:
+            self._committer.close_batches()
+        except (OSError, ObjStoreError) as error:
+            # everything acknowledged is durable already; only the proof is missing
+            _logger.warning("%s: closing: %s", self._core.storage.path, error)
+
+    def abandon_after_fork(self) -> None:
+        """Make every later use in a forked child an error."""
+        self._is_forked = True
+
+    def _check_open(self) -> None:
+        if self._is_forked:
+            raise ForkedError(what=f"the log at {self._core.storage.path}")
+        if self._is_closed:
+            raise ClosedError(what=f"the log at {self._core.storage.path}")
+
+    # --- appending ------------------------------------------------------------
+
+    def append(
+        self,
+        records: Sequence[NewRecord],
+        *,
+        expect: Mapping[bytes, int] | None = None,
+        guard: Guard | None = None,
+        is_visible: bool = True,
+    ) -> Appended:
+        """Append records atomically, blocking.
+
+        Guarantee: after the return they are durable (as `sync` says); after an error
+        other than an interruption they have no effect.
+
+        Args:
+            records: in order; none is only useful to check expectations.
+            expect: subject -> its last sequence, 0 when it must have none.
+            guard: called under the lock; raises to refuse.
+            is_visible: False for chunks whose meta comes later.
+
+        Raises:
+            ConflictError: a subject is at another sequence.
+            BusyError: another process held the lock for `lock_timeout_s`.
+            PoisonedError: an earlier sync failed.
+            StorageError: the operating system refused.
+        """
+        self._check_open()
+        ticket = Ticket(records, expect or {}, guard, is_visible, _nothing)
+        finished = threading.Lock()
+        finished.acquire()
+        ticket.on_done = lambda _: finished.release()
+        self._queue.add(ticket)
+        while not ticket.is_done:
+            if self._leader.acquire(blocking=False):
+                try:
+                    self._commit_once()
+                finally:
+                    self._leader.release()
+            else:
+                self._work.set()
+                self._start_thread()
+                self._wait_for(ticket, finished)
+        if self._queue:
+            self._work.set()
+            self._start_thread()
+        self._start_idle_commit()
+        return ticket.result()
+
+    def _wait_for(self, ticket: Ticket, finished: threading.Lock) -> None:
+        try:
+            finished.acquire()  # noqa: SIM115 - a signal, not a critical section
+        except BaseException:
+            # Ctrl-C while waiting: without effect unless a commit has it already
+            ticket.is_withdrawn = True
+            raise
+
+    def submit(self, ticket: Ticket) -> None:
+        """Queue an append; `ticket.on_done` is called from another thread.
+
+        The caller may set `is_withdrawn`; if the ticket was not taken yet it then ends
+        with an error and without effect.
+        """
+        self._check_open()
+        self._queue.add(ticket)
+        self._start_thread()
+        self._work.set()
+
+    def _commit_once(self) -> None:
+        """Carry out one commit. The caller is the leader."""
+        if not self._queue:
+            return
+        _tell(self._committer.commit(self._queue))
+        self._sync_when_due()
+        if self._core.overlay.rows >= APPLY_TRIGGER_ROWS:
+            self._start_applying()
+
+    def _sync_when_due(self) -> None:
+        """Keep the promise of `sync=<seconds>` under a constant load."""
+        interval = self._core.options.sync
+        if isinstance(interval, str):
+            return
+        now = time.monotonic()
+        if now - self._synced_s >= interval:
+            self._synced_s = now
+            self._committer.sync()
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(
+                target=self._run, name="objstore-committer", daemon=True
+            )
+            self._thread = thread
+            thread.start()
+
+    def _start_idle_commit(self) -> None:
+        """Have the committer thread write the empty commit record when it is idle."""
+        if self._committer.has_unclosed_batches:
+            self._start_thread()
+
+    def _run(self) -> None:
+        """Commit whenever there is work; prove the last batch when there is none."""
+        while not self._is_closed:
+            proves = self._committer.has_unclosed_batches
+            if self._core.options.sync == "never":
+                proves = False
+            has_work = self._work.wait(IDLE_COMMIT_S if proves else None)
+            if not has_work:
+                self._commit_idle()
+                continue
+            self._work.clear()
+            while self._queue:
+                with self._leader:
+                    self._commit_once()
+
+    def _commit_idle(self) -> None:
+        if not self._leader.acquire(blocking=False):
+            return
+        try:
+            if not self._queue:
+                self._close_batches()
+        finally:
+            self._leader.release()
+
+    # --- the catalog ----------------------------------------------------------
+
+    def _start_applying(self) -> None:
+        thread = self._applying
+        if thread is not None and thread.is_alive():
+            return
+        thread = threading.Thread(
+            target=self._applier.apply, name="objstore-applier", daemon=True
+        )
+        self._applying = thread
+        thread.start()
+
+    def apply(self) -> bool:
+        """Bring the catalog up to the durable end; False when another process is at it."""
+        self._check_open()
+        self.catch_up()
+        if self._core.options.is_relaxed and self._core.overlay.rows:
+            self._committer.sync()
+        return self._applier.apply()
+
+    def query(
+        self, sql: str, parameters: Sequence[object] = ()
+    ) -> list[tuple[object, ...]]:
+        """Read a projection's tables; a damaged catalog is rebuilt and read again."""
+        return self._applier.guarded(
+            lambda: self._core.catalog.query(sql, tuple(parameters))
+        )
+
+    def check_catalog(self) -> bool:
+        """Check every row of the catalog; False when it is damaged."""
+        self.apply()
+        return self._core.catalog.check()
+
+    def rebuild_catalog(self, reason: str) -> None:
+        """Make the catalog anew from the log."""
+        self._applier.rebuild(reason)
+
+    @property
+    def catalog(self) -> Catalog:
+        """Give the catalog, for tests that compare a rebuilt one with it."""
+        return self._core.catalog
+
+    def _last(self, subject: bytes) -> int:
+        record = self._core.overlay.last(subject)
+        if record is not None:
+            return record.sequence
+        cached = self._core.cache.get(subject)
+        if cached is not None:
+            return cached[0]
+        generation = self._core.cache.generation
+        sequence = self._applier.guarded(lambda: self._core.catalog.last(subject))
+        self._core.cache.fill(subject, sequence, None, generation)
+        return sequence
+
+    def last(self, subject: bytes) -> tuple[int, Record | None]:
+        """Give a subject's last sequence (0 when none), and its record if at hand."""
+        self._check_open()
+        self._core.catch_up()
+        record = self._core.overlay.last(subject)
+        if record is not None:
+            return record.sequence, record
+        cached = self._core.cache.get(subject)
+        if cached is not None:
+            return cached
+        return self._last(subject), None
+
+    def remember(self, subject: bytes, record: Record, generation: int) -> None:
+        """Cache a record that was looked up elsewhere."""
+        self._core.cache.fill(subject, record.sequence, record, generation)
+
+    @property
+    def cache_generation(self) -> int:
+        """Give what `remember` takes; read it before the look-up."""
+        return self._core.cache.generation
+
+    def subjects(
+        self, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[bytes, int]]:
+        """Give subjects in `[start, stop)` with their last sequences, sorted.
+
+        Applies first; when another process is applying just now, the overlay is laid
+        over what the catalog has.
+        """
+        self.apply()
+        with self._core.mutex:
+            rows = self._applier.guarded(
+                lambda: self._core.catalog.subjects(start, stop, limit)
+            )
+            return self._core.overlay.merge(rows, start, stop, limit)
+
+    # --- reading --------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Take in what other processes committed."""
+        self._check_open()
+        self._core.catch_up()
+
+    @property
+    def visible_sequence(self) -> int:
+        """Give the greatest sequence that readers may see, other processes' included."""
+        self.catch_up()
+        return self._core.visible_sequence
+
+    def read_run(self, first: int, count: int) -> list[Record]:
+        """Read consecutive sequences, verified. See `Reader.read_run`."""
+        self._check_open()
+        return self._reader.read_run(first, count)
+
+    def try_read_run(self, first: int, count: int) -> list[Record] | None:
+        """Read from memory without waiting for the disk, else give `None`."""
+        self._check_open()
+        return self._reader.try_read_run(first, count)
+
+    def feed(self, after: int, limit: int, kinds: frozenset[Kind]) -> FeedPage:
+        """Give visible records of some kinds above a sequence, in log order."""
+        self._check_open()
+        return self._reader.feed(after, limit, kinds)
+
+    def sequence_at(self, time_ns: int) -> int:
+        """Give the last visible sequence committed at or before a time."""
+        self._check_open()
+        return self._reader.sequence_at(time_ns)
+
+    # --- following ------------------------------------------------------------
+
+    def add_waiter(self, wake: Callable[[], None]) -> int:
+        """Have `wake` called once, from any thread, when the visible end has moved."""
+        return self._waiters.add(wake)
+
+    def discard_waiter(self, number: int) -> None:
+        """Take a waiter back."""
+        self._waiters.discard(number)
+
+    def wait(self, after: int, timeout_s: float | None = None) -> int:
+        """Block until the visible sequence is above `after` or the time is over."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            woken = threading.Event()
+            number = self.add_waiter(woken.set)
+            try:
+                visible = self.visible_sequence
+                if visible > after:
+                    return visible
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return visible
+                woken.wait(left)
+            finally:
+                self.discard_waiter(number)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have every shown batch handed over, in log order, under the log's mutex."""
+        self._core.listeners.append(listener)
+
+    # --- facts ----------------------------------------------------------------
+
+    @property
+    def damages(self) -> list[SegmentDamage]:
+        """Give what was found damaged so far."""
+        return list(self._core.damages)
+
+    @property
+    def segment_count(self) -> int:
+        """Give the number of segment files."""
+        return len(self._core.segments)
+
+    @property
+    def progress(self) -> tuple[End, End]:
+        """Give (written, durable)."""
+        return self._core.progress.written, self._core.progress.durable

@@ -1,0 +1,206 @@
+"""Reading records by sequence, and the change feed of a log.
+
+A read that fails because the place of a record has moved (its segment was re-logged or
+reclaimed meanwhile) looks the place up once more before it says anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+
+from objstore_log._core import LogCore
+from objstore_log._footer import Entry, SegmentIndex
+from objstore_log._record import SUBJECT_KINDS, Kind, Record
+from objstore_log._segment import Segment
+from objstore_log.errors import CorruptionError, HistoryRewoundError, SequenceGoneError
+
+T = TypeVar("T")
+FEED_SCAN_RECORDS_MAX: Final = 65_536
+"""Records that one page of the feed looks at before it returns with what it has."""
+
+
+class FeedPage(NamedTuple):
+    """Records of the feed, and the sequence up to which nothing was left out."""
+
+    records: list[Record]
+    through: int
+
+
+class Reader:
+    """Reads what is visible."""
+
+    def __init__(self, core: LogCore) -> None:
+        self._core = core
+
+    def _retried(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except (FileNotFoundError, CorruptionError, SequenceGoneError):
+            with self._core.mutex:
+                self._core.catch_up()
+                self._core.segments.refresh()
+            return read()
+
+    def usable(self, segment: Segment) -> int:
+        """Give how many bytes of a segment count for readers."""
+        written = self._core.progress.written
+        if segment.number == written.segment:
+            return written.position
+        return self._core.segments.usable(segment)
+
+    def index(self, segment: Segment) -> SegmentIndex:
+        """Give a segment's index, loading it when needed."""
+        if segment.has_index:
+            return segment.index(0)
+        with self._core.mutex:
+            return segment.index(self.usable(segment))
+
+    def read_run(self, first: int, count: int) -> list[Record]:
+        """Read consecutive sequences.
+
+        Raises:
+            SequenceGoneError: one of them is not kept.
+            CorruptionError: one of them is damaged.
+        """
+        try:
+            return self._retried(lambda: self._read_run(first, count))
+        except FileNotFoundError as error:
+            raise SequenceGoneError(sequence=first) from error
+
+    def try_read_run(self, first: int, count: int) -> list[Record] | None:
+        """Read like `read_run` if that needs no waiting for the disk, else `None`."""
+        try:
+            segment = self._core.segments.locate(first)
+            if not segment.has_index:
+                return None
+            entries = self._entries(segment, first, count)
+            if len(entries) < count:
+                return None
+            return segment.read_entries(entries, wait=False)
+        except (FileNotFoundError, CorruptionError, SequenceGoneError):
+            return None
+
+    def _read_run(self, first: int, count: int) -> list[Record]:
+        records: list[Record] = []
+        sequence, end = first, first + count
+        while sequence < end:
+            segment = self._core.segments.locate(sequence)
+            entries = self._entries(segment, sequence, end - sequence)
+            if not entries:
+                raise self._missing(segment, sequence)
+            read = segment.read_entries(entries)
+            assert read is not None
+            records += read
+            sequence += len(entries)
+        return records
+
+    def _entries(self, segment: Segment, first: int, count: int) -> list[Entry]:
+        """Give the entries of a run as far as they lie in this segment, gap-free."""
+        index = self.index(segment)
+        place = index.place(first)
+        entries: list[Entry] = []
+        for offset in range(min(count, len(index) - place)):
+            entry = index.entry(place + offset)
+            if entry.sequence != first + offset:
+                break
+            entries.append(entry)
+        return entries
+
+    def _missing(
+        self, segment: Segment, sequence: int
+    ) -> SequenceGoneError | CorruptionError:
+        """Say why a sequence has no entry: damaged if its segment is, else gone."""
+        if segment.damages:
+            damage = segment.damages[0]
+            return CorruptionError(
+                path=segment.path,
+                segment=segment.number,
+                position=damage.position,
+                sequence=sequence,
+                reason=damage.reason,
+            )
+        return SequenceGoneError(sequence=sequence)
+
+    def read(self, sequence: int) -> Record:
+        """Read one record."""
+        return self.read_run(sequence, 1)[0]
+
+    # --- the feed -------------------------------------------------------------
+
+    def feed(self, after: int, limit: int, kinds: frozenset[Kind]) -> FeedPage:
+        """Give visible records of some kinds above a sequence, in log order.
+
+        Raises:
+            HistoryRewoundError: `after` is beyond the end or in a gap of the log.
+        """
+        self._core.catch_up()
+        visible = self._core.visible_sequence
+        if after > visible:
+            raise HistoryRewoundError(sequence=after, last_sequence=visible)
+        return self._retried(lambda: self._feed(after, limit, kinds, visible))
+
+    def _feed(
+        self, after: int, limit: int, kinds: frozenset[Kind], visible: int
+    ) -> FeedPage:
+        records: list[Record] = []
+        looked_at = 0
+        sequence = after + 1
+        for segment in self._core.segments:
+            following = self._core.segments.following(segment)
+            if following is not None and following.first_sequence <= sequence:
+                self._check_gap(following, after)
+                continue
+            if segment.first_sequence > visible:
+                break
+            index = self.index(segment)
+            for place in range(index.place(sequence), len(index)):
+                entry = index.entry(place)
+                if entry.sequence > visible:
+                    break
+                looked_at += 1
+                if entry.kind in kinds:
+                    read = segment.read_entries([entry])
+                    assert read is not None
+                    records += read
+                if len(records) >= limit or looked_at >= FEED_SCAN_RECORDS_MAX:
+                    return FeedPage(records, entry.sequence)
+        return FeedPage(records, visible)
+
+    def _check_gap(self, segment: Segment, after: int) -> None:
+        """Refuse a place in the gap that an unclean end of a relaxed log left."""
+        previous_last = segment.header.previous_last_sequence
+        if previous_last < after < segment.first_sequence - 1:
+            raise HistoryRewoundError(sequence=after, last_sequence=previous_last)
+
+    def first_sequence(self) -> int:
+        """Give the first sequence that any segment still holds (1 when empty)."""
+        for segment in self._core.segments:
+            return segment.first_sequence
+        return 1
+
+    def sequence_at(self, time_ns: int) -> int:
+        """Give the last visible sequence committed at or before a time."""
+        self._core.catch_up()
+        visible = self._core.visible_sequence
+        candidate = 0
+        for segment in self._core.segments:
+            if segment.header.created_ns > time_ns and candidate:
+                break
+            index = self.index(segment)
+            low, high = 0, index.place(visible + 1)
+            while low < high:
+                middle = (low + high) // 2
+                records = segment.read_entries([index.entry(middle)])
+                assert records is not None
+                if records[0].time_ns <= time_ns:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low:
+                candidate = index.sequence(low - 1)
+        return candidate
+
+
+FEED_KINDS: Final = SUBJECT_KINDS
+"""What a feed of everything but content holds."""

@@ -1,0 +1,102 @@
+"""Values that cross the log's facade: kinds, subjects and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from objstore_log._storage import Buffer
+
+RECORD_KEY_BYTES_MAX = 1_024
+RECORD_PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
+"""A larger record is refused before anything is allocated or written."""
+NUID_BYTES = 16
+NO_NUID = bytes(NUID_BYTES)
+
+
+class Kind(IntEnum):
+    """What a record is. Format: docs/format.md, "Record kinds"."""
+
+    CHUNK = 1
+    META = 2
+    COMMIT = 3
+    FOOTER = 4
+    ABORT = 5
+    BUCKET = 6
+    SEAL = 7
+    FLOOR = 8
+    KEY = 9
+    CONSUMER = 10
+    LEASE = 11
+    ACK = 12
+    HOLD = 13
+    PURGE = 14
+    JOB = 15
+
+
+STRUCTURAL_KINDS = frozenset({Kind.COMMIT, Kind.FOOTER})
+"""Written by the log itself; they take no sequence and are never handed out."""
+
+SUBJECT_KINDS = frozenset(Kind) - STRUCTURAL_KINDS - {Kind.CHUNK, Kind.ABORT}
+"""Kinds with a subject: the catalog keeps the last sequence of each."""
+
+
+def subject_of(kind: int, key: bytes) -> bytes:
+    """Give the subject of a record: its kind as one byte, then its key.
+
+    This is the form that expectations, the overlay and the catalog use; the ADR-20
+    text form is rendered by the object layer.
+    """
+    return bytes((kind,)) + key
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record to append; the log gives it its sequence, time and place."""
+
+    kind: Kind
+    body: Buffer
+    """The stored bytes: compressed and encrypted already, if at all."""
+    key: bytes = b""
+    """The subject's key (for a META the object's name in UTF-8)."""
+    nuid: bytes = NO_NUID
+    chunk_index: int = 0
+    plain_length: int = 0
+    codec: int = 0
+    flags: int = 0
+    relative: tuple[int, ...] = ()
+    """Places in `body` of little-endian u64 words that hold an index into this append
+    and are turned into that record's sequence when it is numbered."""
+    checksum: int | None = None
+    """XXH3-64 over `body` if the caller has it already (only without `relative`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read from the log."""
+
+    kind: Kind
+    sequence: int
+    time_ns: int
+    """Nanoseconds since 1970, never smaller than that of an earlier record."""
+    key: bytes
+    body: Buffer
+    nuid: bytes
+    chunk_index: int
+    plain_length: int
+    codec: int
+    flags: int
+
+    @property
+    def subject(self) -> bytes:
+        """Give the subject in the log's own form."""
+        return subject_of(self.kind, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where an append went."""
+
+    first_sequence: int
+    last_sequence: int
+    time_ns: int

@@ -1,0 +1,293 @@
+"""One segment file: its header, its index and its records, read through the port.
+
+A `Segment` never writes. Its index comes from the footer when there is a valid one,
+else from a scan; damage found on the way is kept, not raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from objstore_log._batch import record_of
+from objstore_log._footer import (
+    TRAILER_BYTES,
+    Entry,
+    Footer,
+    SegmentIndex,
+    decode_footer,
+    decode_trailer,
+)
+from objstore_log._format import (
+    FORMAT_VERSION,
+    RECORD_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES,
+    RecordHeader,
+    SegmentHeader,
+    checksum,
+    decode_record_header,
+    decode_segment_header,
+)
+from objstore_log._record import STRUCTURAL_KINDS, Record
+from objstore_log._scan import Damage, scan_records
+from objstore_log._storage import File, Storage
+from objstore_log.errors import CorruptionError, StoreVersionError
+
+SEGMENT_SUFFIX: Final = ".seg"
+READ_RUN_BYTES_MAX: Final = 4 * 1024 * 1024
+"""The most that one read of neighbouring records asks for."""
+
+
+def segment_name(number: int, first_sequence: int) -> str:
+    """Give a segment's file name; the first sequence in it saves opening the file."""
+    return f"{number:08x}-{first_sequence:016x}{SEGMENT_SUFFIX}"
+
+
+def parse_segment_name(name: str) -> tuple[int, int] | None:
+    """Give (number, first sequence), `None` for any other file."""
+    stem = name.removesuffix(SEGMENT_SUFFIX)
+    number, _, first = stem.partition("-")
+    if stem == name or len(number) != 8 or len(first) != 16:  # noqa: PLR2004 - name form
+        return None
+    try:
+        return int(number, 16), int(first, 16)
+    except ValueError:
+        return None
+
+
+class Segment:
+    """A segment as this process sees it."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        number: int,
+        first_sequence: int,
+        fallback_marker: bytes | None = None,
+    ) -> None:
+        self.storage = storage
+        self.number = number
+        self.first_sequence = first_sequence
+        self.name = segment_name(number, first_sequence)
+        self.damages: list[Damage] = []
+        self.pins = 0
+        """How many readers of this process hold the file."""
+        self._fallback_marker = fallback_marker
+        self._file: File | None = None
+        self._header: SegmentHeader | None = None
+        self._footer: Footer | None = None
+        self._footer_known = False
+        self._index: SegmentIndex | None = None
+
+    @property
+    def file(self) -> File:
+        """Give the open file.
+
+        Raises:
+            FileNotFoundError: it was reclaimed.
+        """
+        if self._file is None:
+            self._file = self.storage.open(self.name)
+        return self._file
+
+    def close(self) -> None:
+        """Close the file; it opens again when needed."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def header(self) -> SegmentHeader:
+        """Give the header, from the file's start or its footer.
+
+        Raises:
+            CorruptionError: every copy is damaged and nobody knows the marker.
+            StoreVersionError: a newer version wrote it.
+        """
+        if self._header is None:
+            self._header = self._read_header()
+        return self._header
+
+    def _read_header(self) -> SegmentHeader:
+        decoded = decode_segment_header(self.file.read_at(0, SEGMENT_HEADER_BYTES))
+        if decoded is None:
+            self.damages.append(Damage(0, SEGMENT_HEADER_BYTES, "segment header"))
+            footer = self.footer
+            if footer is not None:
+                return footer.header
+            if self._fallback_marker is None:
+                raise CorruptionError(
+                    path=self.path,
+                    segment=self.number,
+                    position=0,
+                    reason="both copies of the segment header are damaged",
+                )
+            return SegmentHeader(
+                bytes(16),
+                self.number,
+                self.first_sequence,
+                self._fallback_marker,
+                0,
+                self.number - 1,
+                0,
+                self.first_sequence - 1,
+            )
+        if decoded.damaged_copy is not None:
+            place = decoded.damaged_copy * (SEGMENT_HEADER_BYTES // 2)
+            end = place + SEGMENT_HEADER_BYTES // 2
+            self.damages.append(Damage(place, end, "one copy of the segment header"))
+        if decoded.version > FORMAT_VERSION:
+            raise StoreVersionError(
+                path=self.path,
+                found=decoded.version,
+                supported=FORMAT_VERSION,
+                what="segment format",
+            )
+        return decoded.header
+
+    @property
+    def path(self) -> str:
+        """Give what to call the file in messages."""
+        return f"{self.storage.path}/{self.name}"
+
+    @property
+    def footer(self) -> Footer | None:
+        """Give the valid footer, `None` when there is none."""
+        if not self._footer_known:
+            self._footer = self._read_footer()
+            self._footer_known = True
+        return self._footer
+
+    def forget_footer(self) -> None:
+        """Look for a footer again (another process may have sealed it)."""
+        if self._footer is None:
+            self._footer_known = False
+
+    def _read_footer(self) -> Footer | None:
+        size = self.file.size()
+        if size < SEGMENT_HEADER_BYTES + TRAILER_BYTES:
+            return None
+        trailer = decode_trailer(self.file.read_at(size - TRAILER_BYTES, TRAILER_BYTES))
+        if trailer is None or trailer.body_position + trailer.body_length > size:
+            return None
+        body = self.file.read_at(trailer.body_position, trailer.body_length)
+        return decode_footer(trailer, body)
+
+    # --- index ----------------------------------------------------------------
+
+    @property
+    def has_index(self) -> bool:
+        """Say whether the index is in memory."""
+        return self._index is not None
+
+    def index(self, usable: int) -> SegmentIndex:
+        """Give the index of the records below `usable`, loading it when needed."""
+        if self._index is None:
+            footer = self.footer
+            if footer is not None:
+                self._index = footer.entries
+            else:
+                self._index = self._scan_index(usable)
+        return self._index
+
+    def set_index(self, index: SegmentIndex) -> None:
+        """Take an index that was built while the records were written."""
+        self._index = index
+
+    def drop_index(self) -> None:
+        """Free the index; it is loaded again when needed."""
+        self._index = None
+
+    def _scan_index(self, usable: int) -> SegmentIndex:
+        index = SegmentIndex()
+        for item in self.scan(SEGMENT_HEADER_BYTES, usable, verify_bodies=False):
+            if isinstance(item, Damage):
+                self.damages.append(item)
+            elif item.kind not in STRUCTURAL_KINDS and (
+                item.sequence > index.last_sequence
+            ):
+                index.add(item)
+        return index
+
+    def scan(
+        self, start: int, end: int, *, verify_bodies: bool
+    ) -> Iterator[RecordHeader | Damage]:
+        """Give records and damage in a range of positions."""
+        return scan_records(
+            self.file.read_at,
+            start,
+            min(end, self.file.size()),
+            self.header.marker,
+            verify_bodies=verify_bodies,
+        )
+
+    # --- records --------------------------------------------------------------
+
+    def read_entries(
+        self, entries: list[Entry], *, wait: bool = True
+    ) -> list[Record] | None:
+        """Read records that stand close together, with one read where possible.
+
+        Args:
+            entries: in order of position.
+            wait: with `False`, give `None` instead of waiting for the disk.
+
+        Raises:
+            CorruptionError: a record is damaged.
+        """
+        records: list[Record] = []
+        for run in _runs(entries):
+            start = run[0].position
+            length = run[-1].position + run[-1].length - start
+            if wait:
+                data = self.file.read_at(start, length)
+            else:
+                tried = self.file.try_read_at(start, length)
+                if tried is None:
+                    return None
+                data = tried
+            view = memoryview(data)
+            records += [self._record(view, start, entry) for entry in run]
+        return records
+
+    def _record(self, data: memoryview, start: int, entry: Entry) -> Record:
+        place = entry.position - start
+        header = decode_record_header(data, place, self.header.marker, entry.position)
+        if header is None or header.sequence != entry.sequence:
+            raise self._corrupt(entry, "no valid record header")
+        body_start = place + RECORD_HEADER_BYTES + header.key_length
+        body = data[body_start : body_start + header.body_length]
+        if len(body) < header.body_length:
+            raise self._corrupt(entry, "the file ends inside the record")
+        if checksum(body) != header.body_checksum:
+            raise self._corrupt(entry, "body checksum differs")
+        return record_of(header, body)
+
+    def _corrupt(self, entry: Entry, reason: str) -> CorruptionError:
+        return CorruptionError(
+            path=self.path,
+            segment=self.number,
+            position=entry.position,
+            sequence=entry.sequence,
+            reason=reason,
+        )
+
+
+def _runs(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Split entries into runs that one read of bounded size covers without waste."""
+    run: list[Entry] = []
+    for entry in entries:
+        if run:
+            end = run[-1].position + run[-1].length
+            gap = entry.position - end
+            whole = entry.position + entry.length - run[0].position
+            if gap > _GAP_BYTES_MAX or whole > READ_RUN_BYTES_MAX:
+                yield run
+                run = []
+        run.append(entry)
+    if run:
+        yield run
+
+
+_GAP_BYTES_MAX: Final = 4_096
+"""Bytes between two records that are read along rather than skipped."""

@@ -1,0 +1,286 @@
+"""The segments of one log: which there are, which holds a sequence, making a new one.
+
+The only way a segment file comes into being is `create`: whole under a temporary name,
+synced, renamed, directory synced. So a file with a segment's name always has a durable
+header, and the rename is the moment at which it fixes its predecessor's usable length.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from objstore_log._batch import Durable, EncodedBatch, encode_batch
+from objstore_log._footer import (
+    SegmentIndex,
+    encode_footer_body,
+    encode_trailer,
+)
+from objstore_log._format import (
+    MARKER_BYTES,
+    SEGMENT_HEADER_BYTES,
+    SegmentHeader,
+    checksum,
+    encode_record_header,
+    encode_segment_header,
+)
+from objstore_log._record import Kind, Record
+from objstore_log._segment import (
+    SEGMENT_SUFFIX,
+    Segment,
+    parse_segment_name,
+    segment_name,
+)
+from objstore_log._storage import Buffer, Storage
+from objstore_log.errors import SequenceGoneError
+
+TEMPORARY_SUFFIX: Final = ".tmp"
+OPEN_FILES_MAX: Final = 64
+"""Segment files of a log that stay open, pinned ones and the active one aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Clock and entropy, so that the log itself has neither."""
+
+    now_ns: Callable[[], int]
+    """Wall clock, nanoseconds since 1970."""
+    monotonic_s: Callable[[], float]
+    random_bytes: Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedBatch:
+    """A whole batch of the previous segment, to be written again into a new one."""
+
+    records: list[Record]
+    last_sequence: int
+    time_ns: int
+    writer_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewSegment:
+    """What the header of a new segment says."""
+
+    number: int
+    first_sequence: int
+    previous_number: int
+    """0 when it is the first."""
+    previous_usable: int
+    previous_last_sequence: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedSegment:
+    """A new active segment and the batches it was born with."""
+
+    segment: Segment
+    end: int
+    batches: list[EncodedBatch]
+
+
+class Segments:
+    """All segments of a log in the order of their numbers."""
+
+    def __init__(
+        self, storage: Storage, log_id: bytes, environment: Environment
+    ) -> None:
+        self.storage = storage
+        self.log_id = log_id
+        self.fallback_marker: tuple[int, bytes] | None = None
+        """(segment number, marker) as the head states it."""
+        self._environment = environment
+        self._list: list[Segment] = []
+        self._firsts: list[int] = []
+        self._recent: dict[int, Segment] = {}
+
+    def refresh(self) -> None:
+        """Read the directory: take new segments in, let vanished ones go."""
+        known = {segment.number: segment for segment in self._list}
+        found: list[Segment] = []
+        for name in self.storage.names():
+            parsed = parse_segment_name(name)
+            if parsed is None:
+                continue
+            number, first = parsed
+            segment = known.pop(number, None) or self._new(number, first)
+            found.append(segment)
+        for gone in known.values():
+            if not gone.pins:
+                gone.close()
+            self._recent.pop(gone.number, None)
+        self._set(sorted(found, key=lambda segment: segment.number))
+
+    def _new(self, number: int, first_sequence: int) -> Segment:
+        marker = self.fallback_marker
+        own = marker[1] if marker is not None and marker[0] == number else None
+        return Segment(self.storage, number, first_sequence, own)
+
+    def _set(self, segments: list[Segment]) -> None:
+        self._list = segments
+        self._firsts = [segment.first_sequence for segment in segments]
+
+    def __len__(self) -> int:
+        """Give how many there are."""
+        return len(self._list)
+
+    def __iter__(self) -> Iterator[Segment]:
+        """Iterate in order."""
+        return iter(list(self._list))
+
+    @property
+    def active(self) -> Segment:
+        """Give the last segment."""
+        return self._list[-1]
+
+    def get(self, number: int) -> Segment | None:
+        """Give the segment with that number, `None` when there is none."""
+        for segment in reversed(self._list):
+            if segment.number == number:
+                return segment
+        return None
+
+    def following(self, segment: Segment) -> Segment | None:
+        """Give the next segment, `None` for the last."""
+        place = self._list.index(segment) + 1
+        return self._list[place] if place < len(self._list) else None
+
+    def usable(self, segment: Segment) -> int:
+        """Give how many bytes of a segment that is not the active one count."""
+        following = self.following(segment)
+        if following is not None:
+            header = following.header
+            if header.previous_number == segment.number:
+                return header.previous_usable
+        footer = segment.footer
+        return segment.file.size() if footer is None else footer.usable
+
+    def locate(self, sequence: int) -> Segment:
+        """Give the segment that holds a sequence, if any does.
+
+        Raises:
+            SequenceGoneError: every segment starts above it.
+        """
+        place = bisect_right(self._firsts, sequence) - 1
+        if place < 0:
+            raise SequenceGoneError(sequence=sequence)
+        segment = self._list[place]
+        self._touch(segment)
+        return segment
+
+    def _touch(self, segment: Segment) -> None:
+        """Note a use; let the least recently used indexes and files go."""
+        if segment is self._list[-1]:
+            return
+        self._recent.pop(segment.number, None)
+        self._recent[segment.number] = segment
+        if len(self._recent) > OPEN_FILES_MAX:
+            oldest = next(iter(self._recent.values()))
+            del self._recent[oldest.number]
+            oldest.drop_index()
+            if not oldest.pins:
+                oldest.close()
+
+    def forget(self, segment: Segment) -> None:
+        """Take a segment that was unlinked out of the list."""
+        self._set([other for other in self._list if other is not segment])
+        self._recent.pop(segment.number, None)
+        if not segment.pins:
+            segment.close()
+
+    def close(self) -> None:
+        """Close all files."""
+        for segment in self._list:
+            segment.close()
+
+    # --- writing --------------------------------------------------------------
+
+    def create(self, new: NewSegment, copies: Sequence[CopiedBatch]) -> CreatedSegment:
+        """Make the next segment durable, with batches copied from the previous one.
+
+        Guarantee: before the rename nothing has changed; after it the new segment is
+        durable with everything it was born with.
+        """
+        header = SegmentHeader(
+            self.log_id,
+            new.number,
+            new.first_sequence,
+            self._environment.random_bytes(MARKER_BYTES),
+            self._environment.now_ns(),
+            new.previous_number,
+            new.previous_usable,
+            new.previous_last_sequence,
+            flags=new.flags,
+        )
+        encoded, buffers, end = _encode_copies(header, copies)
+        name = segment_name(new.number, new.first_sequence)
+        temporary = name.removesuffix(SEGMENT_SUFFIX) + TEMPORARY_SUFFIX
+        if temporary in self.storage.names():
+            self.storage.remove(temporary)
+        file = self.storage.open(temporary, create=True)
+        try:
+            file.write_at(0, buffers)
+            file.sync()
+        finally:
+            file.close()
+        self.storage.replace(temporary, name)
+        self.storage.sync_directory()
+        segment = Segment(self.storage, new.number, new.first_sequence)
+        index = SegmentIndex()
+        for batch in encoded:
+            batch.add_to(index)
+        segment.set_index(index)
+        self._set([*self._list, segment])
+        return CreatedSegment(segment, end, encoded)
+
+
+def _encode_copies(
+    header: SegmentHeader, copies: Sequence[CopiedBatch]
+) -> tuple[list[EncodedBatch], list[Buffer], int]:
+    buffers: list[Buffer] = [encode_segment_header(header)]
+    encoded: list[EncodedBatch] = []
+    end = SEGMENT_HEADER_BYTES
+    for copy in copies:
+        batch = encode_batch(
+            copy.records,
+            marker=header.marker,
+            position=end,
+            last_sequence=copy.last_sequence,
+            time_ns=copy.time_ns,
+            writer_id=copy.writer_id,
+            durable=Durable(SEGMENT_HEADER_BYTES, header.previous_last_sequence),
+        )
+        buffers += batch.buffers
+        encoded.append(batch)
+        end += batch.length
+    return encoded, buffers, end
+
+
+def write_footer(
+    segment: Segment, end: int, last_sequence: int, time_ns: int, usable: int
+) -> None:
+    """Seal a segment: append its footer and sync it.
+
+    Guarantee: until the sync returns the segment is as it was; a torn footer is no
+    footer, and the records below `end` do not change.
+    """
+    body = encode_footer_body(segment.header, last_sequence, segment.index(usable))
+    header, _ = encode_record_header(
+        segment.header.marker,
+        end,
+        Kind.FOOTER,
+        b"",
+        len(body),
+        checksum(body),
+        sequence=last_sequence,
+        time_ns=time_ns,
+        batch_index=0,
+    )
+    trailer = encode_trailer(end, body, end + len(header))
+    segment.file.write_at(end, [header, body, trailer])
+    segment.file.sync()
+    segment.forget_footer()

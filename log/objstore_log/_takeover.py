@@ -1,0 +1,327 @@
+"""What the holder of the log's lock does before it appends: recovery of the tail.
+
+The first opener after a crash, the successor of a killed writer and a writer whose own
+last write was interrupted all pass here; the tables in `_recovery` decide.
+Positions are write-once: nothing is overwritten or truncated, an unproven tail is
+copied, batch by whole batch, into a new segment.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from objstore_log._batch import record_of
+from objstore_log._core import LogCore
+from objstore_log._format import (
+    COMMIT_BYTES,
+    RECORD_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES,
+    SEGMENT_RECORDS_MAX,
+    SEGMENT_RELAXED,
+    decode_commit,
+    decode_record_header,
+)
+from objstore_log._head_slot import Head
+from objstore_log._overlay import CATALOG_KINDS, Applied
+from objstore_log._progress import End
+from objstore_log._record import Kind
+from objstore_log._recovery import (
+    Place,
+    Tail,
+    TailAction,
+    Verdict,
+    judge_damage,
+    judge_tail,
+)
+from objstore_log._scan import (
+    Batch,
+    Damage,
+    greatest_durable_position,
+    scan_batches,
+)
+from objstore_log._segment import Segment
+from objstore_log._segments import CopiedBatch, NewSegment, write_footer
+
+STATE_NORMAL: Final = 0
+STATE_POISONED: Final = 1
+"""A sync failed; the active segment is not to be trusted above its durable point."""
+STATE_ROLLING: Final = 2
+"""A segment is being created; its creator may have died half-way."""
+
+
+def publish(core: LogCore, state: int = STATE_NORMAL, *, reclaimed: int = 0) -> None:
+    """Publish the own ends as the log's head. Only under the log's lock."""
+    written, durable = core.progress.written, core.progress.durable
+    active = core.segments.active
+    old = core.head_file.read()
+    in_active = durable.segment == active.number
+    core.head_file.publish(
+        Head(
+            core.log_id,
+            1 if old is None else old.generation + 1,
+            active.number,
+            written.position,
+            written.sequence,
+            durable.position if in_active else SEGMENT_HEADER_BYTES,
+            durable.sequence,
+            (0 if old is None else old.reclaim_generation) + reclaimed,
+            active.header.marker,
+            state,
+        )
+    )
+
+
+def prepare_tail(core: LogCore, *, is_opening: bool = False) -> None:
+    """Make the active segment ready for an append. Only under the log's lock.
+
+    Raises:
+        OSError: nothing was lost; the next holder of the lock begins again.
+    """
+    head = core.head_file.read()
+    if is_opening or head is None or head.poison != STATE_NORMAL:
+        core.segments.refresh()
+    if not len(core.segments):
+        _create_first(core)
+        return
+    active = core.segments.active
+    own_head = head if head is not None and head.segment == active.number else None
+    if own_head is not None and _is_untouched(core, active, own_head):
+        return
+    written, durable = _published_ends(core, active, own_head)
+    core.read_on(active.number, durable)
+    match _judge(core, active, own_head, written, durable):
+        case TailAction.CONTINUE:
+            sequence = _sequence_at(core, active, durable, own_head)
+            core.read_on(active.number, written)
+            core.progress.advance(durable=End(active.number, durable, sequence))
+            core.show()
+            if own_head is None or head is None or head.poison != STATE_NORMAL:
+                publish(core)
+        case TailAction.RELOG:
+            _relog(core, active, durable)
+        case TailAction.ROLL:
+            footer = active.footer
+            assert footer is not None
+            core.read_on(active.number, footer.usable)
+            _start_segment(core, active, footer.usable, [])
+    if is_opening:
+        _leave_gap_if_unclean(core)
+
+
+def _is_untouched(core: LogCore, active: Segment, head: Head) -> bool:
+    """Say that nothing happened since this process's own last commit."""
+    written = core.progress.written
+    return (
+        head.poison == STATE_NORMAL
+        and written.segment == active.number
+        and written.position == head.written_position
+        and core.progress.durable.position == head.durable_position
+        and active.file.size() == written.position
+        and (
+            head.written_position == head.durable_position
+            or core.unsynced_writers <= {core.writers.writer_id}
+        )
+    )
+
+
+def _published_ends(
+    core: LogCore, active: Segment, head: Head | None
+) -> tuple[int, int]:
+    """Give (written, durable) positions of the active segment that anything states."""
+    size = active.file.size()
+    durable = SEGMENT_HEADER_BYTES if head is None else head.durable_position
+    if core.progress.durable.segment == active.number:
+        durable = max(durable, core.progress.durable.position)
+    durable = min(durable, size)
+    stated = greatest_durable_position(
+        active.file.read_at, durable, size, active.header.marker
+    )
+    durable = max(durable, min(stated, size))
+    written = durable if head is None else max(head.written_position, durable)
+    return written, durable
+
+
+def _sequence_at(
+    core: LogCore, active: Segment, position: int, head: Head | None
+) -> int:
+    """Give the last sequence below a durable position, or one that is safely lower."""
+    if core.progress.written[:2] == (active.number, position):
+        return core.progress.written.sequence
+    if head is not None and head.durable_position == position:
+        return max(head.durable_sequence, core.progress.durable.sequence)
+    return core.progress.durable.sequence
+
+
+def _judge(
+    core: LogCore, active: Segment, head: Head | None, written: int, durable: int
+) -> TailAction:
+    size = active.file.size()
+    above = written > durable
+    tail = Tail(
+        is_sealed=active.footer is not None,
+        is_poisoned=head is not None and head.poison == STATE_POISONED,
+        has_bytes_above_written=size > written,
+        is_shorter_than_written=size < written,
+        has_batches_above_durable=above,
+        writers_alive=not above or _writers_alive(core, active, durable, written),
+    )
+    if tail.is_shorter_than_written:
+        missing = Damage(size, written, "the file ends before its published end")
+        core.note_damage(active, missing)
+    return judge_tail(tail)
+
+
+def _writers_alive(core: LogCore, active: Segment, start: int, end: int) -> bool:
+    batches = scan_batches(
+        active.file.read_at, start, end, active.header.marker, verify_bodies=False
+    )
+    writers = {item.commit.writer_id for item in batches if isinstance(item, Batch)}
+    return all(core.writers.is_alive(writer) for writer in writers)
+
+
+def _relog(core: LogCore, active: Segment, proven: int) -> None:
+    """Copy the whole batches above the proven point into a new segment."""
+    size = active.file.size()
+    copies: list[CopiedBatch] = []
+    first_sequence: int | None = None
+    for item in scan_batches(active.file.read_at, proven, size, active.header.marker):
+        if isinstance(item, Batch):
+            if first_sequence is None:
+                first_sequence = item.commit.first_sequence
+            copies.append(_copy(active, item))
+        else:
+            place = Place(
+                is_last_segment=True,
+                below_usable=True,
+                below_durable=item.position < proven,
+            )
+            assert judge_damage(place) is Verdict.TORN
+    core.read_on(active.number, proven)
+    _start_segment(core, active, proven, copies, first_sequence)
+
+
+def _copy(active: Segment, batch: Batch) -> CopiedBatch:
+    records = [
+        record_of(header, active.file.read_at(header.body_position, header.body_length))
+        for header in batch.records
+    ]
+    time_ns = records[-1].time_ns if records else 0
+    return CopiedBatch(records, batch.last_sequence, time_ns, batch.commit.writer_id)
+
+
+def _create_first(core: LogCore) -> None:
+    created = core.segments.create(NewSegment(1, 1, 0, 0, 0, _flags(core)), ())
+    start = End(created.segment.number, created.end, 0)
+    core.progress.advance(written=start, durable=start)
+    publish(core)
+
+
+def _flags(core: LogCore) -> int:
+    return SEGMENT_RELAXED if core.options.is_relaxed else 0
+
+
+def _start_segment(
+    core: LogCore,
+    previous: Segment,
+    usable: int,
+    copies: list[CopiedBatch],
+    first_sequence: int | None = None,
+) -> None:
+    """Create the next segment, take in what it was born with, publish it."""
+    head = core.head_file.read()
+    number = previous.number + 1
+    seen = core.progress.written.sequence
+    if head is not None and head.segment > previous.number:
+        core.note_damage(
+            previous, Damage(usable, usable, "the next segment is missing")
+        )
+        number = head.segment + 1
+        seen = max(seen, head.written_sequence)
+    first = seen + 1 if first_sequence is None else first_sequence
+    publish_rolling(core)
+    created = core.segments.create(
+        NewSegment(number, first, previous.number, usable, first - 1, _flags(core)),
+        copies,
+    )
+    if usable < core.progress.written.position:
+        previous.drop_index()
+    known = core.progress.written.sequence
+    last = max(known, copies[-1].last_sequence if copies else known)
+    end = End(created.segment.number, created.end, last)
+    position = SEGMENT_HEADER_BYTES
+    for batch in created.batches:
+        position += batch.length
+        through = Applied(
+            batch.last_sequence,
+            batch.commit_checksum,
+            created.segment.number,
+            position,
+        )
+        fresh = [
+            record
+            for record in batch.records
+            if record.sequence > known and record.kind in CATALOG_KINDS
+        ]
+        core.observe(fresh, through, fresh[-1].time_ns if fresh else 0)
+    core.progress.advance(written=end, durable=end)
+    core.unsynced_writers.clear()
+    publish(core)
+    core.show()
+
+
+def publish_rolling(core: LogCore) -> None:
+    """Say before a creation that whoever comes next has to look at the directory."""
+    head = core.head_file.read()
+    if head is not None:
+        rolling = head._replace(generation=head.generation + 1, poison=STATE_ROLLING)
+        core.head_file.publish(rolling)
+
+
+def roll(core: LogCore, first_sequence: int | None = None) -> None:
+    """Seal the active segment and start the next. The caller synced it before."""
+    written = core.progress.written
+    assert core.progress.durable == written, "a segment is synced before it is sealed"
+    active = core.segments.active
+    publish_rolling(core)
+    write_footer(
+        active,
+        written.position,
+        written.sequence,
+        core.last_time_ns,
+        written.position,
+    )
+    _start_segment(core, active, written.position, [], first_sequence)
+
+
+def _leave_gap_if_unclean(core: LogCore) -> None:
+    """After an unclean end of a relaxed log, leave out sequences that were seen.
+
+    What was written but not synced may have been shown and is gone now; its numbers
+    must not come again with another meaning.
+    """
+    active = core.segments.active
+    if not active.header.flags & SEGMENT_RELAXED or core.writers.others_alive():
+        return
+    if _ends_cleanly(active, core.progress.written.position):
+        return
+    if core.progress.durable != core.progress.written:
+        active.file.sync()
+        core.progress.advance(durable=core.progress.written)
+        core.show()
+    previous = core.segments.get(active.header.previous_number) or active
+    roll(
+        core, max(previous.first_sequence, active.first_sequence) + SEGMENT_RECORDS_MAX
+    )
+
+
+def _ends_cleanly(active: Segment, position: int) -> bool:
+    """Say whether a closing or idle commit record is the last thing in a segment."""
+    start = position - COMMIT_BYTES
+    if start < SEGMENT_HEADER_BYTES:
+        return position == SEGMENT_HEADER_BYTES
+    data = active.file.read_at(start, COMMIT_BYTES)
+    header = decode_record_header(data, 0, active.header.marker, start)
+    if header is None or header.kind != Kind.COMMIT:
+        return False
+    commit = decode_commit(data[RECORD_HEADER_BYTES:])
+    return commit is not None and commit.record_count == 0

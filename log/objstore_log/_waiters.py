@@ -1,0 +1,89 @@
+"""Waiting for the log to grow: threads, event loops, and a poller for other processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+POLL_FIRST_S: Final = 0.000_5
+POLL_LAST_S: Final = 0.008
+"""Other processes' commits are seen after this at the latest, while anyone waits."""
+POLL_GROWTH: Final = 1.25
+POLLER_IDLE_S: Final = 5.0
+"""The poller ends when nobody has waited for this long."""
+
+
+class Waiters:
+    """Who waits for visible records of one log.
+
+    A waiter is a callback that is called once, from any thread, when the visible
+    sequence has moved; it must not block.
+    """
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+        """Looks for other processes' commits; shows them if there are any."""
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Callable[[], None]] = {}
+        self._next = 0
+        self._poller: threading.Thread | None = None
+        self._wanted = threading.Event()
+        self._is_closed = False
+
+    def add(self, wake: Callable[[], None]) -> int:
+        """Have `wake` called at the next growth; gives what `discard` takes."""
+        with self._lock:
+            self._next += 1
+            self._waiting[self._next] = wake
+            number = self._next
+            if self._poller is None and not self._is_closed:
+                self._poller = threading.Thread(
+                    target=self._poll, name="objstore-poller", daemon=True
+                )
+                self._poller.start()
+        self._wanted.set()
+        return number
+
+    def discard(self, number: int) -> None:
+        """Take a waiter back."""
+        with self._lock:
+            self._waiting.pop(number, None)
+
+    def wake(self) -> None:
+        """Call everybody who waits."""
+        if not self._waiting:
+            return
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for callback in waiting.values():
+            callback()
+
+    def _poll(self) -> None:
+        pause = POLL_FIRST_S
+        idle = threading.Event()
+        while not self._is_closed:
+            if not self._waiting:
+                self._wanted.clear()
+                if not self._waiting and not self._wanted.wait(POLLER_IDLE_S):
+                    with self._lock:
+                        if not self._waiting:
+                            self._poller = None
+                            return
+                pause = POLL_FIRST_S
+                continue
+            before = self._next
+            self._look()
+            pause = min(pause * POLL_GROWTH, POLL_LAST_S)
+            if self._next != before:
+                pause = POLL_FIRST_S
+            idle.wait(pause)
+
+    def close(self) -> None:
+        """Wake everybody for the last time and end the poller."""
+        self._is_closed = True
+        self._wanted.set()
+        self.wake()
+        poller = self._poller
+        if poller is not None and poller is not threading.current_thread():
+            poller.join()
