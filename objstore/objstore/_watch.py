@@ -1,0 +1,404 @@
+"""Watches: a bucket's changes as something to iterate over.
+
+Plain iterator classes that pull from the log and sleep while there is nothing: no
+queue and no task of their own, so a slow or forgotten reader costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.lowlevel
+
+from objstore._config import seconds_of
+from objstore._drivers import arun, run
+from objstore._engine import Engine
+from objstore._types import Change, Duration
+from objstore._watch_steps import Following, WatchOptions
+from objstore.errors import ClosedError
+from objstore_watch.errors import BadWatchError
+
+NATS_TIMEOUT_S = 5.0
+"""What NATS clients wait for an update unless told otherwise."""
+
+_SLICE_S = 0.2
+"""How long a blocked thread sleeps until it looks whether the watch was closed."""
+
+
+def _timeout_s(timeout: Duration | None) -> float | None:
+    try:
+        return seconds_of(timeout)
+    except ValueError as error:
+        raise BadWatchError(
+            option="timeout",
+            value=timeout,
+            allowed="a timedelta or seconds from 0 on, or None for no end",
+        ) from error
+
+
+def _following(engine: Engine, bucket: str, options: WatchOptions) -> Following:
+    return Following(bucket, options, store_id=engine.store_id, now_ns=engine.now_ns)
+
+
+def _closed(bucket: str) -> ClosedError:
+    return ClosedError(what=f"the watch of bucket {bucket!r}")
+
+
+class AsyncWatch:
+    """The changes of a bucket, in the order in which they were committed.
+
+    Iterate over it, or enter it with `async with` so that its start is fixed at that
+    moment; awaited, it is a NATS client's watcher.
+
+    Guarantee:
+        No change is left out and none comes twice. A cancelled `__anext__` loses
+        nothing: the next one gives the change that would have come. Iteration ends
+        after `aclose` or `stop`, also where another task is waiting for a change.
+        Several tasks that iterate share the changes between them.
+
+    Raises:
+        CursorExpiredError: while iterating: the next changes are no longer kept.
+        HistoryRewoundError: while iterating: the place is ahead of the log.
+        CursorForeignError: while iterating: the cursor is of another bucket, or the
+            bucket was deleted and made again.
+    """
+
+    def __init__(self, engine: Engine, bucket: str, options: WatchOptions) -> None:
+        self._engine = engine
+        self._bucket = bucket
+        self._following = _following(engine, bucket, options)
+        self._lock = anyio.Lock()
+        self._scopes: set[anyio.CancelScope] = set()
+        self._taken: anyio.Event | None = None
+        self._is_closed = False
+
+    @property
+    def cursor(self) -> str | None:
+        """The place just behind the last change given, to resume with `after=`.
+
+        Resume with the same filters; one taken before `caught_up` goes on with the
+        rest of the current values. `None` until the watch has begun: when it is
+        entered, awaited, or first iterated.
+        """
+        return self._following.cursor
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        while (change := await self._next()) is None:
+            pass
+        return change
+
+    def __await__(self) -> Generator[Any, Any, AwaitedWatch]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> AwaitedWatch:
+        await self._begin()
+        return AwaitedWatch(self, self._next_or_marker, self._bucket)
+
+    async def __aenter__(self) -> Self:
+        await self._begin()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def caught_up(self, timeout: Duration | None = None) -> None:
+        """Wait until all that existed at the start of the watch was given.
+
+        It is the iteration that gives: somebody has to iterate meanwhile, unless
+        there is nothing to give.
+
+        Args:
+            timeout: How long to wait; `None` is for ever.
+
+        Raises:
+            ClosedError: the watch was closed before.
+            TimeoutError: the time is over.
+        """
+        following = self._following
+        with anyio.fail_after(_timeout_s(timeout)):
+            while not following.is_caught_up:
+                if self._is_closed:
+                    raise _closed(self._bucket)
+                if following.is_ready:
+                    self._taken = self._taken or anyio.Event()
+                    await self._taken.wait()
+                else:
+                    await self._pull()
+
+    async def aclose(self) -> None:
+        """End the iteration everywhere; idempotent."""
+        self._is_closed = True
+        for scope in self._scopes:
+            scope.cancel()
+        self._wake()
+
+    async def stop(self) -> None:
+        """Do what `aclose` does, under the name that NATS clients know."""
+        await self.aclose()
+
+    async def _begin(self) -> None:
+        while not self._following.has_begun:
+            if self._is_closed:
+                raise _closed(self._bucket)
+            await self._pull()
+
+    async def _next(self) -> Change | None:
+        """Give the next change, or `None` for the caught-up marker."""
+        while not self._is_closed:
+            if self._following.is_ready:
+                self._wake()
+                return self._following.take()
+            await self._pull()
+        raise StopAsyncIteration
+
+    async def _next_or_marker(self) -> Change | None:
+        """Give the next change; the marker too, where NATS clients expect one."""
+        change = await self._next()
+        if change is None and not self._following.has_marker:
+            return await self._next()
+        return change
+
+    async def _pull(self) -> None:
+        """Ask the engine once, unless another task just did; `aclose` ends it."""
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                async with self._lock:
+                    if not self._is_closed and not self._following.is_ready:
+                        await arun(self._engine, self._following.step())
+            finally:
+                self._scopes.discard(scope)
+
+    def _wake(self) -> None:
+        """Let those who wait for something to be taken look again."""
+        if self._taken is not None:
+            self._taken.set()
+            self._taken = None
+
+
+class AwaitedWatch:
+    """A watch as NATS clients know it: gives `None` once after the current values.
+
+    With `updates_only` there are none, so `None` does not come.
+    """
+
+    def __init__(
+        self,
+        watch: AsyncWatch,
+        update: Callable[[], Awaitable[Change | None]],
+        bucket: str,
+    ) -> None:
+        self._watch = watch
+        self._update = update
+        self._bucket = bucket
+
+    @property
+    def cursor(self) -> str | None:
+        """The place just behind the last change given."""
+        return self._watch.cursor
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change | None:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        return await self._update()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._watch.aclose()
+
+    async def updates(self, timeout: Duration | None = NATS_TIMEOUT_S) -> Change | None:
+        """Give the next change, or `None` once after the current values.
+
+        Args:
+            timeout: How long to wait; `None` is for ever.
+
+        Raises:
+            ClosedError: the watch is closed.
+            TimeoutError: the time is over; nothing is lost.
+        """
+        try:
+            with anyio.fail_after(_timeout_s(timeout)):
+                return await self._update()
+        except StopAsyncIteration:
+            raise _closed(self._bucket) from None
+
+    async def caught_up(self, timeout: Duration | None = None) -> None:
+        """Wait until all that existed at the start of the watch was given."""
+        await self._watch.caught_up(timeout)
+
+    async def stop(self) -> None:
+        """End the iteration everywhere; idempotent."""
+        await self._watch.aclose()
+
+    async def aclose(self) -> None:
+        """Do what `stop` does."""
+        await self._watch.aclose()
+
+
+class BlockingWatch:
+    """The changes of a bucket, in the order in which they were committed.
+
+    Iterate over it, or enter it with `with` so that its start is fixed at that
+    moment.
+
+    Guarantee:
+        No change is left out and none comes twice; a `next` that raised an error of
+        the store loses nothing. It may be used from several threads, which share the
+        changes between them. Iteration ends after `close`, within a fifth of a second
+        also where another thread is waiting for a change.
+
+    Raises:
+        CursorExpiredError: while iterating: the next changes are no longer kept.
+        HistoryRewoundError: while iterating: the place is ahead of the log.
+        CursorForeignError: while iterating: the cursor is of another bucket, or the
+            bucket was deleted and made again.
+    """
+
+    def __init__(self, engine: Engine, bucket: str, options: WatchOptions) -> None:
+        self._engine = engine
+        self._bucket = bucket
+        self._following = _following(engine, bucket, options)
+        self._taken = threading.Condition()
+        self._is_closed = False
+
+    @property
+    def cursor(self) -> str | None:
+        """The place just behind the last change given, to resume with `after=`.
+
+        Resume with the same filters; one taken before `caught_up` goes on with the
+        rest of the current values. `None` until the watch has begun: when it is
+        entered or first iterated.
+        """
+        return self._following.cursor
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Change:
+        while (change := self._next(None)) is None:
+            pass
+        return change
+
+    def __enter__(self) -> Self:
+        with self._taken:
+            while not self._following.has_begun:
+                if self._is_closed:
+                    raise _closed(self._bucket)
+                run(self._engine, self._following.step(_SLICE_S))
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def updates(self, timeout: Duration | None = NATS_TIMEOUT_S) -> Change | None:
+        """Give the next change, or `None` once after the current values.
+
+        With `updates_only` there are none, so `None` does not come.
+
+        Args:
+            timeout: How long to wait; `None` is for ever.
+
+        Raises:
+            ClosedError: the watch is closed.
+            TimeoutError: the time is over; nothing is lost.
+        """
+        end_s = _end_s(timeout)
+        try:
+            change = self._next(end_s)
+            if change is None and not self._following.has_marker:
+                change = self._next(end_s)
+        except StopIteration:
+            raise _closed(self._bucket) from None
+        return change
+
+    def caught_up(self, timeout: Duration | None = None) -> None:
+        """Wait until all that existed at the start of the watch was given.
+
+        It is the iteration that gives: another thread has to iterate meanwhile,
+        unless there is nothing to give. One thread alone takes `updates` until it
+        gives `None`.
+
+        Args:
+            timeout: How long to wait; `None` is for ever.
+
+        Raises:
+            ClosedError: the watch was closed before.
+            TimeoutError: the time is over.
+        """
+        end_s = _end_s(timeout)
+        while True:
+            with self._taken:
+                if self._following.is_caught_up:
+                    return
+                if self._is_closed:
+                    raise _closed(self._bucket)
+                if self._following.is_ready:
+                    self._taken.wait(_slice_s(end_s))
+                else:
+                    run(self._engine, self._following.step(_slice_s(end_s)))
+
+    def close(self) -> None:
+        """End the iteration everywhere; idempotent, does not wait for it."""
+        self._is_closed = True
+
+    def stop(self) -> None:
+        """Do what `close` does, under the name that NATS clients know."""
+        self.close()
+
+    def _next(self, end_s: float | None) -> Change | None:
+        """Give the next change, or `None` for the caught-up marker."""
+        while not self._is_closed:
+            with self._taken:
+                if self._following.is_ready:
+                    self._taken.notify_all()
+                    return self._following.take()
+                run(self._engine, self._following.step(_slice_s(end_s)))
+        raise StopIteration
+
+
+def _end_s(timeout: Duration | None) -> float | None:
+    seconds = _timeout_s(timeout)
+    return None if seconds is None else time.monotonic() + seconds
+
+
+def _slice_s(end_s: float | None) -> float:
+    """Give how long to sleep next.
+
+    Raises:
+        TimeoutError: not at all.
+    """
+    if end_s is None:
+        return _SLICE_S
+    left_s = end_s - time.monotonic()
+    if left_s <= 0:
+        message = "the watch gave nothing in that time"
+        raise TimeoutError(message)
+    return min(left_s, _SLICE_S)
