@@ -20,8 +20,18 @@ from objstore_log._log import Log
 from objstore_log._memory_storage import MemoryStorage
 from objstore_log._overlay import Applied
 from objstore_log._reader import FeedPage
-from objstore_log._record import Appended, Kind, NewRecord, Record, subject_of
+from objstore_log._record import (
+    Appended,
+    Kind,
+    NewRecord,
+    Record,
+    decode_runs,
+    encode_runs,
+    subject_of,
+)
+from objstore_log._scrub import FoundDamage, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
+from objstore_log._space import Needs, ReclaimResult, SegmentPin
 from objstore_log._storage import Buffer, Lock, Storage
 from objstore_log._writers import Writers
 
@@ -36,6 +46,7 @@ __all__ = [
     "Environment",
     "FeedPage",
     "FileStorage",
+    "FoundDamage",
     "Guard",
     "GuardTotals",
     "Kind",
@@ -43,15 +54,22 @@ __all__ = [
     "Log",
     "LogOptions",
     "MemoryStorage",
+    "Needs",
     "NewRecord",
     "Projection",
+    "ReclaimResult",
     "Record",
+    "ScrubPage",
+    "ScrubToken",
     "SegmentDamage",
+    "SegmentPin",
     "Storage",
     "StoreHeader",
     "Ticket",
     "Writers",
+    "decode_runs",
     "decode_store_header",
+    "encode_runs",
     "encode_store_header",
     "subject_of",
 ]

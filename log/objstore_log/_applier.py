@@ -15,6 +15,7 @@ from objstore_log._core import LogCore
 from objstore_log._format import (
     COMMIT_BYTES,
     SEGMENT_HEADER_BYTES,
+    RecordHeader,
     decode_record_header,
 )
 from objstore_log._overlay import Applied
@@ -46,8 +47,9 @@ class Applier:
                 self._core.storage.path,
             )
             applied = self._core.catalog.reset()
-            if not self.is_in_log(applied):
-                applied = Applied()
+            while not self.is_in_log(applied):
+                # another process has put its own there meanwhile, as bad as the last
+                applied = self._core.catalog.reset()
         self._applied = applied
         return applied
 
@@ -55,18 +57,26 @@ class Applier:
         """Say whether the log has exactly that commit."""
         if not applied.sequence and not applied.position:
             return True
+        header = self._commit_at(applied)
+        if header is None:
+            return False
+        self._core.last_time_ns = max(self._core.last_time_ns, header.time_ns)
+        return True
+
+    def _commit_at(self, applied: Applied) -> RecordHeader | None:
         segment = self._core.segments.get(applied.segment)
         start = applied.position - COMMIT_BYTES
         if segment is None or start < SEGMENT_HEADER_BYTES:
-            return False
+            return None
         data = segment.file.read_at(start, COMMIT_BYTES)
         header = decode_record_header(data, 0, segment.header.marker, start)
-        return (
+        is_it = (
             header is not None
             and header.kind == Kind.COMMIT
             and header.sequence == applied.sequence
             and header.header_checksum == applied.checksum
         )
+        return header if is_it else None
 
     def apply(self) -> bool:
         """Apply every durable commit of the overlay.
@@ -86,6 +96,9 @@ class Applier:
                 applied = core.catalog.apply(batch.records, batch.through, after=after)
                 if applied.place < after.place:
                     applied = self._rebuild_from(applied)
+                elif applied.place == after.place and applied != after:
+                    self.rebuild("it ends in another history")
+                    continue
             except CatalogBusy:
                 return False
             except CatalogDamagedError as error:

@@ -22,10 +22,19 @@ from objstore_log._format import (
     encode_record_header,
     headers_checksum,
 )
-from objstore_log._record import Kind, NewRecord, Record
+from objstore_log._record import (
+    NUID_BYTES,
+    RECORD_KEY_BYTES_MAX,
+    RECORD_PAYLOAD_BYTES_MAX,
+    STRUCTURAL_KINDS,
+    Kind,
+    NewRecord,
+    Record,
+)
 from objstore_log._storage import Buffer
 
 _U64: Final = Struct("<Q")
+U32_MAX: Final = (1 << 32) - 1
 
 
 class Durable(NamedTuple):
@@ -62,6 +71,24 @@ class EncodedBatch:
             )
 
 
+def check_record(record: NewRecord) -> None:
+    """Refuse what the format cannot hold, before anything is written.
+
+    Raises:
+        ValueError: a kind that only the log writes, or a field beyond its width.
+    """
+    if record.kind in STRUCTURAL_KINDS:
+        raise ValueError(f"the log alone writes {record.kind!r}")
+    if len(record.key) > RECORD_KEY_BYTES_MAX:
+        raise ValueError(f"a key of {len(record.key)} bytes is too long")
+    if len(record.body) > RECORD_PAYLOAD_BYTES_MAX:
+        raise ValueError(f"a body of {len(record.body)} bytes is too long")
+    if len(record.nuid) != NUID_BYTES:
+        raise ValueError(f"a nuid has {NUID_BYTES} bytes, not {len(record.nuid)}")
+    if not (0 <= record.chunk_index <= U32_MAX and 0 <= record.plain_length <= U32_MAX):
+        raise ValueError("chunk index and plain length are 32-bit numbers")
+
+
 def batch_bytes(records: Sequence[NewRecord]) -> int:
     """Give the bytes that a batch of these records takes."""
     return COMMIT_BYTES + sum(
@@ -78,7 +105,9 @@ def number_records(
     for ticket in tickets:
         base = sequence
         for new in ticket:
-            body = _resolve_relative(new, base) if new.relative else new.body
+            body = new.body
+            if new.relative or new.after_commit:
+                body = _resolve(new, base, time_ns)
             records.append(
                 Record(
                     new.kind,
@@ -97,11 +126,12 @@ def number_records(
     return records
 
 
-def _resolve_relative(new: NewRecord, base: int) -> bytes:
+def _resolve(new: NewRecord, base: int, time_ns: int) -> bytes:
     body = bytearray(new.body)
-    for place in new.relative:
-        (index,) = _U64.unpack_from(body, place)
-        _U64.pack_into(body, place, base + index)
+    for places, addend in ((new.relative, base), (new.after_commit, time_ns)):
+        for place in places:
+            (value,) = _U64.unpack_from(body, place)
+            _U64.pack_into(body, place, addend + value)
     return bytes(body)
 
 

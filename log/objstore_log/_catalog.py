@@ -167,18 +167,19 @@ class Catalog:
         with snapshot(db):
             state = schema.read_state(db, self._file.path)
             reason = self._reason_against(state)
-            if reason is None and schema.schema_checksum(db) != state.schema_checksum:
-                reason = "its tables are damaged"
-            if (
-                reason is None
-                and stored_bytes <= CATALOG_CHECK_BYTES
-                and not schema.are_tables_sound(db, state, self._projections)
-            ):
-                reason = "its rows are damaged"
+            if reason is None and not self._is_sound(db, state, stored_bytes):
+                reason = "its content is damaged"
         if reason is not None:
             raise CatalogDamagedError(path=self._file.path, reason=reason)
         self._instance = state.instance
         return state.applied
+
+    def _is_sound(
+        self, db: sqlite3.Connection, state: State, stored_bytes: int
+    ) -> bool:
+        if stored_bytes <= CATALOG_CHECK_BYTES:
+            return schema.are_tables_sound(db, state, self._projections)
+        return schema.schema_checksum(db) == state.schema_checksum
 
     def _reason_against(self, state: State) -> str | None:
         if state.format != schema.FORMAT:
@@ -268,7 +269,8 @@ class Catalog:
                     yield db
                 finally:
                     self._known = None
-                    if db.in_transaction:
+                    # In the child of a fork the transaction is still the parent's.
+                    if self._file.writer.db is db and db.in_transaction:
                         db.execute("ROLLBACK")
             except schema.SQLITE_ERRORS as error:
                 raise schema.translated(error, self._file.path) from error

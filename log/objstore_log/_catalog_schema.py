@@ -37,7 +37,7 @@ _SUBJECTS_TABLE = """CREATE TABLE subjects (
     subject BLOB PRIMARY KEY, sequence INTEGER, checksum INTEGER) WITHOUT ROWID"""
 _FACTS_TABLE = """CREATE TABLE segment_facts (
     number INTEGER PRIMARY KEY, facts BLOB, checksum INTEGER)"""
-_PRAGMAS = (
+_PRAGMAS: tuple[str, ...] = (
     "PRAGMA synchronous = NORMAL",
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     f"PRAGMA journal_size_limit = {CHECKPOINT_PAGES * 4_096 * 2}",

@@ -6,6 +6,7 @@ it; a batch whose write or sync failed is never retried in place.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from objstore_log._batch import (
     Durable,
     EncodedBatch,
     batch_bytes,
+    check_record,
     encode_batch,
     number_records,
 )
@@ -37,6 +39,8 @@ from objstore_log.errors import (
     PoisonedError,
     StorageError,
 )
+
+_logger = logging.getLogger("objstore")
 
 LOCK_NAME: Final = "lock"
 LOCK_POLL_FIRST_S: Final = 0.000_05
@@ -74,6 +78,8 @@ class Ticket:
 
     def __post_init__(self) -> None:
         """Measure it once."""
+        for record in self.records:
+            check_record(record)
         self.length = batch_bytes(self.records)
 
     def succeed(self, appended: Appended) -> None:
@@ -143,7 +149,8 @@ class Committer:
 
     def __init__(self, core: LogCore, last: Callable[[bytes], int]) -> None:
         self._core = core
-        self._last = last
+        self.last = last
+        """Gives the last sequence of a subject."""
         self._sleep: Callable[[float], None] = lambda _: None
         self.has_unclosed_batches = False
         """A real batch was written since the last empty commit record."""
@@ -213,7 +220,8 @@ class Committer:
             _fail_all(tickets, error)
         except OSError as error:
             tickets = tickets or queue.take()
-            _fail_all(tickets, self.storage_error("append to", error))
+            refused = storage_error(self._core.storage.path, "append to", error)
+            _fail_all(tickets, refused)
         except BaseException:
             interrupted = StorageError(
                 path=self._core.storage.path,
@@ -260,12 +268,14 @@ class Committer:
             roll(core)
         first = core.progress.written.sequence + 1
         admitted = self._admit(tickets, first)
-        if not admitted:
-            return None
         time_ns = max(core.environment.now_ns(), core.last_time_ns + 1)
         records = number_records(
             [ticket.records for ticket, _ in admitted], first, time_ns
         )
+        if not records:
+            for ticket, place in admitted:
+                ticket.succeed(Appended(place, place - 1, core.last_time_ns))
+            return None
         encoded = self._encode(records, time_ns)
         return _Batch(
             admitted,
@@ -316,7 +326,7 @@ class Committer:
         for subject, expected in ticket.expect.items():
             actual = ahead.get(subject)
             if actual is None:
-                actual = self._last(subject)
+                actual = self.last(subject)
             if actual != expected:
                 raise ConflictError(subject=subject, expected=expected, actual=actual)
 
@@ -344,7 +354,8 @@ class Committer:
         active.file.write_at(position, batch.encoded.buffers)
         end = position + batch.encoded.length
         unsynced = end - core.progress.durable.position
-        must_sync = not core.options.is_relaxed and batch.is_visible
+        # so that a relaxed log that ends in an empty batch is known to be complete
+        must_sync = core.is_closed_tail if core.options.is_relaxed else batch.is_visible
         if must_sync or unsynced > UNSYNCED_BYTES_MAX:
             self._sync_file()
             is_durable = True
@@ -358,23 +369,32 @@ class Committer:
         core = self._core
         active = core.segments.active
         encoded = batch.encoded
-        if active.has_index:
-            encoded.add_to(active.index(end))
+        through = Applied(
+            encoded.last_sequence, encoded.commit_checksum, active.number, end
+        )
+        observed = [record for record in batch.records if record.kind in CATALOG_KINDS]
+        time_ns = batch.records[-1].time_ns if batch.records else core.last_time_ns
+        core.observe(observed, through, time_ns, is_empty=not batch.records)
+        index = active.loaded_index
+        if index is not None:
+            encoded.add_to(index)
         written = End(active.number, end, encoded.last_sequence)
         core.progress.advance(written=written, durable=written if is_durable else None)
         if is_durable:
             core.unsynced_writers.clear()
         else:
             core.unsynced_writers.add(core.writers.writer_id)
-        publish(core)
-        through = Applied(
-            encoded.last_sequence, encoded.commit_checksum, active.number, end
-        )
-        observed = [record for record in batch.records if record.kind in CATALOG_KINDS]
-        time_ns = batch.records[-1].time_ns if batch.records else core.last_time_ns
-        core.observe(observed, through, time_ns)
-        core.show()
         self.has_unclosed_batches = bool(batch.records)
+        self._publish()
+        core.show()
+
+    def _publish(self) -> None:
+        """Publish what is committed already: a failure of that is not the commit's."""
+        try:
+            publish(self._core)
+        except OSError as error:
+            # the head is a lower bound; the next holder of the lock looks above it
+            _logger.warning("%s: publishing: %s", self._core.storage.path, error)
 
     def _sync_active(self) -> None:
         """Make all that is written durable, as before every roll."""
@@ -403,19 +423,19 @@ class Committer:
             assert self._core.poison is not None
             self._core.poison.reason += f"; publishing that failed too: {error}"
 
-    def sync(self) -> None:
+    def sync(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Make everything written so far durable (relaxed modes, before applying)."""
         self.check_poison()
-        with self.locked(), self._core.mutex:
+        with self.locked(is_wanted), self._core.mutex:
             prepare_tail(self._core)
             if self._core.progress.durable != self._core.progress.written:
                 self._sync_active()
-                publish(self._core)
+                self._publish()
 
-    def close_batches(self) -> None:
+    def close_batches(self, is_wanted: Callable[[], bool]) -> None:
         """Append an empty commit record, which proves the batch before it durable."""
         self.check_poison()
-        with self.locked():
+        with self.locked(is_wanted):
             with self._core.mutex:
                 prepare_tail(self._core)
                 core = self._core
@@ -424,16 +444,17 @@ class Committer:
             if core.options.is_relaxed:
                 with core.mutex:
                     self._sync_active()
-                    publish(core)
+                    self._publish()
 
-    def storage_error(self, operation: str, error: OSError) -> StorageError:
-        """Turn an operating system's refusal into the public error."""
-        return StorageError(
-            path=self._core.storage.path,
-            operation=operation,
-            reason=error.strerror or str(error),
-            errno=error.errno,
-        )
+
+def storage_error(path: str, operation: str, error: OSError) -> StorageError:
+    """Turn an operating system's refusal into the public error."""
+    return StorageError(
+        path=path,
+        operation=operation,
+        reason=error.strerror or str(error),
+        errno=error.errno,
+    )
 
 
 def _withdrawn(path: str) -> StorageError:

@@ -109,6 +109,8 @@ class LogCore:
         self.last_time_ns = 0
         self.unsynced_writers: set[int] = set()
         """Writers of the batches between durable and written."""
+        self.is_closed_tail = True
+        """The last batch is an empty one, or may be: nothing was written behind it."""
         self.poison: Poison | None = None
         self.damages: list[SegmentDamage] = []
         self.listeners: list[Listener] = []
@@ -132,22 +134,29 @@ class LogCore:
     def follow_head(self, head: Head) -> None:
         """Read on to the published end."""
         ends = self.progress
-        if (head.segment, head.written_position) <= ends.written[:2]:
-            self._advance_durable(head)
-            return
-        if head.segment != ends.written.segment:
-            self.segments.fallback_marker = (head.segment, head.marker)
-            self.segments.refresh()
-        self.read_on(head.segment, head.written_position)
+        if (head.segment, head.written_position) > ends.written[:2]:
+            if head.segment != ends.written.segment:
+                self.segments.fallback_marker = (head.segment, head.marker)
+                self.segments.refresh()
+            self.read_on(head.segment, head.written_position)
+            if self.progress.written.segment == head.segment:
+                self.claim(head.written_sequence)
         self._advance_durable(head)
+        self.show()
+
+    def claim(self, sequence: int) -> None:
+        """Take sequences for used that something states and damage may hide."""
+        written = self.progress.written
+        if sequence > written.sequence:
+            self.progress.advance(written=written._replace(sequence=sequence))
 
     def _advance_durable(self, head: Head) -> None:
         written, durable = self.progress.written, self.progress.durable
-        published = End(head.segment, head.durable_position, head.durable_sequence)
+        sequence = min(max(head.durable_sequence, durable.sequence), written.sequence)
+        published = End(head.segment, head.durable_position, sequence)
         if published[:2] > durable[:2] and published[:2] <= written[:2]:
             self.progress.advance(durable=published)
             self.unsynced_writers &= {self.writers.writer_id}
-            self.show()
 
     def read_on(self, last_segment: int, last_position: int) -> None:
         """Observe everything from the own written end to a place that is committed."""
@@ -166,18 +175,18 @@ class LogCore:
                 start = written.position
             else:
                 start = SEGMENT_HEADER_BYTES
-                self._enter(segment)
+                self.enter(segment)
             self._read_segment(segment, start, end)
 
-    def _enter(self, segment: Segment) -> None:
-        written = self.progress.written
-        start = End(segment.number, SEGMENT_HEADER_BYTES, written.sequence)
-        previous_last = segment.header.previous_last_sequence
-        durable = start._replace(sequence=min(previous_last, written.sequence))
-        if durable.sequence < self.progress.durable.sequence:
-            durable = durable._replace(sequence=self.progress.durable.sequence)
+    def enter(self, segment: Segment) -> None:
+        """Move on to the start of the next segment."""
         # a segment is created only after everything below it was synced
-        self.progress.advance(written=start, durable=durable)
+        below = segment.first_sequence - 1
+        written = max(self.progress.written.sequence, below)
+        durable = max(self.progress.durable.sequence, below)
+        start = End(segment.number, SEGMENT_HEADER_BYTES, written)
+        self.progress.advance(written=start, durable=start._replace(sequence=durable))
+        self.is_closed_tail = True
         self.show()
 
     def _read_segment(self, segment: Segment, start: int, end: int) -> None:
@@ -193,19 +202,19 @@ class LogCore:
 
     def _observe_replayed(self, segment: Segment, batch: Replayed) -> None:
         known = self.progress.written.sequence
-        if segment.has_index:
-            index = segment.index(batch.through.position)
+        index = segment.loaded_index
+        if index is not None:
             for header in batch.headers:
                 if header.sequence > index.last_sequence:
                     index.add(header)
         if batch.commit is not None:
             self.unsynced_writers.add(batch.commit.writer_id)
+        fresh = [record for record in batch.records if record.sequence > known]
+        self.observe(fresh, batch.through, batch.time_ns, is_empty=not batch.headers)
         sequence = max(known, batch.through.sequence)
         self.progress.advance(
             written=End(segment.number, batch.through.position, sequence)
         )
-        fresh = [record for record in batch.records if record.sequence > known]
-        self.observe(fresh, batch.through, batch.time_ns)
 
     def note_damage(self, segment: Segment, damage: Damage) -> None:
         """Keep what was found damaged."""
@@ -215,22 +224,34 @@ class LogCore:
 
     # --- observing ------------------------------------------------------------
 
-    def observe(self, records: list[Record], through: Applied, time_ns: int) -> None:
-        """Take in a batch that was written; it is shown when readers may see it."""
+    def observe(
+        self, records: list[Record], through: Applied, time_ns: int, *, is_empty: bool
+    ) -> None:
+        """Take in a batch that was written; it is shown when readers may see it.
+
+        Comes before the written end moves: a batch above that end is what Ctrl-C left
+        of a commit, which is observed anew.
+        """
+        limit = self.progress.written.sequence
+        while self._observed and self._observed[-1].through.sequence > limit:
+            self._observed.pop()
         self.last_time_ns = max(self.last_time_ns, time_ns)
         self._observed.append(_Observed(records, through))
+        self.is_closed_tail = is_empty
 
     def show(self) -> None:
         """Show every observed batch that readers may see by now."""
         limit = self.progress.visible_sequence
         while self._observed and self._observed[0].through.sequence <= limit:
-            batch = self._observed.popleft()
+            # taken out last: Ctrl-C in between shows it once more, never not at all
+            batch = self._observed[0]
             newest = self.overlay.through
             if newest is None or newest.place < batch.through.place:
                 self.overlay.add(batch.records, batch.through)
             self.cache.update(batch.records)
             for listener in self.listeners:
                 listener(batch.records)
+            self._observed.popleft()
             if self.overlay.is_full:
                 self.apply_overlay()
         assert limit >= self.visible_sequence

@@ -71,7 +71,7 @@ class SegmentIndex:
             header.key,
         )
 
-    def add_fields(
+    def add_fields(  # noqa: PLR0917 - an entry's fields, on the hot path
         self,
         sequence: int,
         position: int,

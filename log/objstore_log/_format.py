@@ -37,12 +37,12 @@ SEGMENT_REWRITTEN: Final = 0x02
 _SEGMENT_HEADER = Struct("<8sHBBI16sQQ8sQQQQQQ16x")
 SEGMENT_HEADER_COPY_BYTES: Final = _SEGMENT_HEADER.size + 8
 SEGMENT_HEADER_BYTES: Final = 2 * SEGMENT_HEADER_COPY_BYTES
-assert SEGMENT_HEADER_COPY_BYTES == 128
+assert SEGMENT_HEADER_COPY_BYTES == 128  # noqa: PLR2004 - as the page says
 
 # docs/format.md, "Record header"
 _RECORD_HEADER = Struct("<8sBBBBHHIIIIQQ16sQQ")
 RECORD_HEADER_BYTES: Final = _RECORD_HEADER.size + 8
-assert RECORD_HEADER_BYTES == 88
+assert RECORD_HEADER_BYTES == 88  # noqa: PLR2004 - as the page says
 
 # docs/format.md, "Commit record"
 _COMMIT_BODY = Struct("<QIIQQQQQ")
@@ -158,7 +158,7 @@ class RecordHeader(NamedTuple):
         return self.body_position + self.body_length
 
 
-def encode_record_header(
+def encode_record_header(  # noqa: PLR0917 - the fields that every record has
     marker: bytes,
     position: int,
     kind: int,

@@ -11,25 +11,36 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from objstore_log._applier import Applier
 from objstore_log._catalog import Catalog, Projection
-from objstore_log._commit import Committer, Guard, Ticket, TicketQueue
+from objstore_log._commit import Committer, Guard, Ticket, TicketQueue, storage_error
 from objstore_log._core import Listener, LogCore, LogOptions, SegmentDamage
 from objstore_log._head_slot import Head
 from objstore_log._progress import End
 from objstore_log._reader import FeedPage, Reader
 from objstore_log._record import Appended, Kind, NewRecord, Record
+from objstore_log._scrub import Scrubber, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
+from objstore_log._space import (
+    Announcer,
+    Needs,
+    Reclaimer,
+    ReclaimResult,
+    SegmentPin,
+)
 from objstore_log._storage import Storage
 from objstore_log._takeover import prepare_tail
 from objstore_log._waiters import Waiters
 from objstore_log._writers import Writers
 from objstore_log.errors import (
+    BusyError,
     ClosedError,
     ForkedError,
     ObjStoreError,
+    PoisonedError,
     StorageError,
 )
 
@@ -37,6 +48,8 @@ _logger = logging.getLogger("objstore")
 
 IDLE_COMMIT_S: Final = 0.1
 """After this long without a commit an empty commit record proves the last one."""
+CLOSE_WAIT_S: Final = 1.0
+"""How long closing waits for another process before it leaves the proof to it."""
 APPLY_TRIGGER_ROWS: Final = 10_000
 
 
@@ -51,6 +64,11 @@ def _tell(tickets: Sequence[Ticket]) -> None:
         for ticket in remaining:
             ticket.on_done(ticket)
         raise
+
+
+def _join(thread: threading.Thread | None) -> None:
+    if thread is not None and thread is not threading.current_thread():
+        thread.join()
 
 
 def _nothing(_: Ticket) -> None:
@@ -82,6 +100,9 @@ class Log:
         self._committer.set_sleep(time.sleep)
         self._applier = Applier(self._core)
         self._reader = Reader(self._core)
+        self._reclaimer = Reclaimer(self._core, self._committer, self._reader)
+        self._scrubber = Scrubber(self._core, self._reader)
+        self._announcer = Announcer(self._core)
         self._queue = TicketQueue()
         self._leader = threading.Lock()
         self._work = threading.Event()
@@ -91,6 +112,8 @@ class Log:
         self._synced_s = time.monotonic()
         self._is_closed = False
         self._is_forked = False
+        self._dozes = False
+        """The committer thread sleeps until it is woken, however much is unproven."""
 
     # --- opening and closing --------------------------------------------------
 
@@ -115,23 +138,26 @@ class Log:
             CorruptionError: a segment's header is lost in every copy.
             StoreVersionError: a newer version wrote it.
         """
-        log = Log(
-            storage,
-            log_id,
-            options=options,
-            environment=environment,
-            writers=writers,
-            projections=projections,
-        )
         try:
-            log._recover()  # noqa: SLF001 - the second half of construction
+            log = Log(
+                storage,
+                log_id,
+                options=options,
+                environment=environment,
+                writers=writers,
+                projections=projections,
+            )
         except OSError as error:
-            log._core.close()  # noqa: SLF001
+            raise storage_error(storage.path, "open", error) from error
+        try:
+            log._recover()
+        except OSError as error:
+            log._core.close()
             if isinstance(error, StorageError):
                 raise
-            raise log._committer.storage_error("open", error) from error  # noqa: SLF001
+            raise storage_error(storage.path, "open", error) from error
         except BaseException:
-            log._core.close()  # noqa: SLF001
+            log._core.close()
             raise
         return log
 
@@ -172,23 +198,40 @@ class Log:
         self._is_closed = True
         self._waiters.close()
         self._work.set()
-        for thread in (self._thread, self._applying):
-            if thread is not None and thread is not threading.current_thread():
-                thread.join()
-        if not self._is_forked:
-            self._close_batches()
+        if self._is_forked:
+            # the threads and what they held stayed in the parent
+            self._core.close()
+            return
+        _join(self._thread)
+        with self._leader:
+            _join(self._applying)
+            self._refuse_queued()
+            deadline = time.monotonic() + CLOSE_WAIT_S
+            self._close_batches(lambda: time.monotonic() < deadline)
             self._applier.apply()
-        self._core.close()
+            self._announcer.close()
+            self._core.close()
 
-    def _close_batches(self) -> None:
+    def _refuse_queued(self) -> None:
+        closed = ClosedError(what=f"the log at {self._core.storage.path}")
+        while self._queue:
+            tickets = self._queue.take()
+            for ticket in tickets:
+                ticket.fail(closed)
+            _tell(tickets)
+
+    def _close_batches(self, is_wanted: Callable[[], bool]) -> None:
         if not self._committer.has_unclosed_batches or self._core.poison is not None:
             return
-        self._committer.has_unclosed_batches = False
         try:
-            self._committer.close_batches()
+            self._committer.close_batches(is_wanted)
+        except BusyError:
+            # whoever has the lock proves it with the next commit
+            return
         except (OSError, ObjStoreError) as error:
             # everything acknowledged is durable already; only the proof is missing
             _logger.warning("%s: closing: %s", self._core.storage.path, error)
+        self._committer.has_unclosed_batches = False
 
     def abandon_after_fork(self) -> None:
         """Make every later use in a forked child an error."""
@@ -233,6 +276,19 @@ class Log:
         finished.acquire()
         ticket.on_done = lambda _: finished.release()
         self._queue.add(ticket)
+        try:
+            self._lead_or_wait(ticket, finished)
+        except BaseException:
+            # Ctrl-C while waiting: without effect unless a commit has it already
+            ticket.is_withdrawn = True
+            raise
+        if self._queue:
+            self._work.set()
+            self._start_thread()
+        self._start_idle_commit()
+        return ticket.result()
+
+    def _lead_or_wait(self, ticket: Ticket, finished: threading.Lock) -> None:
         while not ticket.is_done:
             if self._leader.acquire(blocking=False):
                 try:
@@ -242,20 +298,7 @@ class Log:
             else:
                 self._work.set()
                 self._start_thread()
-                self._wait_for(ticket, finished)
-        if self._queue:
-            self._work.set()
-            self._start_thread()
-        self._start_idle_commit()
-        return ticket.result()
-
-    def _wait_for(self, ticket: Ticket, finished: threading.Lock) -> None:
-        try:
-            finished.acquire()  # noqa: SIM115 - a signal, not a critical section
-        except BaseException:
-            # Ctrl-C while waiting: without effect unless a commit has it already
-            ticket.is_withdrawn = True
-            raise
+                finished.acquire()
 
     def submit(self, ticket: Ticket) -> None:
         """Queue an append; `ticket.on_done` is called from another thread.
@@ -270,6 +313,8 @@ class Log:
 
     def _commit_once(self) -> None:
         """Carry out one commit. The caller is the leader."""
+        if self._is_closed:
+            self._refuse_queued()
         if not self._queue:
             return
         _tell(self._committer.commit(self._queue))
@@ -285,7 +330,11 @@ class Log:
         now = time.monotonic()
         if now - self._synced_s >= interval:
             self._synced_s = now
-            self._committer.sync()
+            try:
+                self._committer.sync()
+            except (OSError, ObjStoreError) as error:
+                # the appends took effect; a failed sync refuses the next ones
+                _logger.warning("%s: syncing: %s", self._core.storage.path, error)
 
     def _start_thread(self) -> None:
         if self._thread is None:
@@ -297,18 +346,26 @@ class Log:
 
     def _start_idle_commit(self) -> None:
         """Have the committer thread write the empty commit record when it is idle."""
-        if self._committer.has_unclosed_batches:
+        if self._committer.has_unclosed_batches and self._core.options.sync != "never":
             self._start_thread()
+            if self._dozes:
+                self._dozes = False
+                self._work.set()
 
     def _run(self) -> None:
         """Commit whenever there is work; prove the last batch when there is none."""
         while not self._is_closed:
+            # said before the look, so that an append behind it wakes this thread
+            self._dozes = True
             proves = self._committer.has_unclosed_batches
             if self._core.options.sync == "never":
                 proves = False
+            self._dozes = not proves
+            before = self._core.progress.written
             has_work = self._work.wait(IDLE_COMMIT_S if proves else None)
             if not has_work:
-                self._commit_idle()
+                if self._core.progress.written == before:
+                    self._commit_idle()
                 continue
             self._work.clear()
             while self._queue:
@@ -320,7 +377,7 @@ class Log:
             return
         try:
             if not self._queue:
-                self._close_batches()
+                self._close_batches(lambda: False)
         finally:
             self._leader.release()
 
@@ -341,7 +398,9 @@ class Log:
         self._check_open()
         self.catch_up()
         if self._core.options.is_relaxed and self._core.overlay.rows:
-            self._committer.sync()
+            # a reader waits for no other process and for no mended disk
+            with suppress(BusyError, PoisonedError):
+                self._committer.sync(lambda: False)
         return self._applier.apply()
 
     def query(
@@ -367,15 +426,18 @@ class Log:
         return self._core.catalog
 
     def _last(self, subject: bytes) -> int:
-        record = self._core.overlay.last(subject)
+        core = self._core
+        # before the first look: a commit behind it may make all that is found stale
+        generation = core.cache.generation
+        record = core.overlay.last(subject)
         if record is not None:
             return record.sequence
-        cached = self._core.cache.get(subject)
+        cached = core.cache.get(subject)
         if cached is not None:
             return cached[0]
-        generation = self._core.cache.generation
-        sequence = self._applier.guarded(lambda: self._core.catalog.last(subject))
-        self._core.cache.fill(subject, sequence, None, generation)
+        sequence = self._applier.guarded(lambda: core.catalog.last(subject))
+        with core.mutex:
+            core.cache.fill(subject, sequence, None, generation)
         return sequence
 
     def last(self, subject: bytes) -> tuple[int, Record | None]:
@@ -392,7 +454,8 @@ class Log:
 
     def remember(self, subject: bytes, record: Record, generation: int) -> None:
         """Cache a record that was looked up elsewhere."""
-        self._core.cache.fill(subject, record.sequence, record, generation)
+        with self._core.mutex:
+            self._core.cache.fill(subject, record.sequence, record, generation)
 
     @property
     def cache_generation(self) -> int:
@@ -477,6 +540,43 @@ class Log:
     def add_listener(self, listener: Listener) -> None:
         """Have every shown batch handed over, in log order, under the log's mutex."""
         self._core.listeners.append(listener)
+
+    # --- space and health -----------------------------------------------------
+
+    def configure(self, options: LogOptions) -> None:
+        """Take other options from the next commit on."""
+        with self._leader:
+            if options.is_relaxed != self._core.options.is_relaxed:
+                self._committer.sync()
+            with self._core.mutex:
+                self._core.options = options
+                self._core.progress.is_relaxed = options.is_relaxed
+                self._core.show()
+
+    def announce_unfinished(self, first_sequence: int | None) -> None:
+        """Keep chunks from a sequence on from every process's reclaimer."""
+        self._announcer.announce(first_sequence)
+
+    def pin(self, runs: Sequence[tuple[int, int]]) -> SegmentPin:
+        """Keep the segments that hold some runs; the caller checks afterwards that
+        they are still needed, because they may have gone just before.
+        """
+        self._check_open()
+        return SegmentPin(self._core, runs)
+
+    def reclaim(self, needs: Needs, *, dry_run: bool = False) -> ReclaimResult:
+        """Give back what `needs` does not name. The caller has applied before."""
+        self._check_open()
+        applied = self.apply()
+        if not applied:
+            return ReclaimResult(0, 0)
+        durable = self._core.progress.durable.sequence
+        return self._reclaimer.run(needs, durable, dry_run=dry_run)
+
+    def scrub(self, token: ScrubToken | None) -> ScrubPage:
+        """Check the next stretch of stored bytes."""
+        self._check_open()
+        return self._scrubber.scrub(token)
 
     # --- facts ----------------------------------------------------------------
 

@@ -51,8 +51,9 @@ class Reader:
 
     def index(self, segment: Segment) -> SegmentIndex:
         """Give a segment's index, loading it when needed."""
-        if segment.has_index:
-            return segment.index(0)
+        index = segment.loaded_index
+        if index is not None:
+            return index
         with self._core.mutex:
             return segment.index(self.usable(segment))
 
@@ -72,9 +73,10 @@ class Reader:
         """Read like `read_run` if that needs no waiting for the disk, else `None`."""
         try:
             segment = self._core.segments.locate(first)
-            if not segment.has_index:
+            index = segment.loaded_index
+            if index is None:
                 return None
-            entries = self._entries(segment, first, count)
+            entries = self._entries(index, first, count)
             if len(entries) < count:
                 return None
             return segment.read_entries(entries, wait=False)
@@ -86,7 +88,7 @@ class Reader:
         sequence, end = first, first + count
         while sequence < end:
             segment = self._core.segments.locate(sequence)
-            entries = self._entries(segment, sequence, end - sequence)
+            entries = self._entries(self.index(segment), sequence, end - sequence)
             if not entries:
                 raise self._missing(segment, sequence)
             read = segment.read_entries(entries)
@@ -95,9 +97,8 @@ class Reader:
             sequence += len(entries)
         return records
 
-    def _entries(self, segment: Segment, first: int, count: int) -> list[Entry]:
-        """Give the entries of a run as far as they lie in this segment, gap-free."""
-        index = self.index(segment)
+    def _entries(self, index: SegmentIndex, first: int, count: int) -> list[Entry]:
+        """Give the entries of a run as far as they lie in a segment, gap-free."""
         place = index.place(first)
         entries: list[Entry] = []
         for offset in range(min(count, len(index) - place)):
@@ -146,17 +147,19 @@ class Reader:
         records: list[Record] = []
         looked_at = 0
         sequence = after + 1
-        for segment in self._core.segments:
-            following = self._core.segments.following(segment)
-            if following is not None and following.first_sequence <= sequence:
-                self._check_gap(following, after)
-                continue
+        segments = self._core.segments.tail(after)
+        self._check_gap(segments, after)
+        for number, segment in enumerate(segments, start=1):
             if segment.first_sequence > visible:
                 break
+            # what is behind the usable end stands in the next segment again
+            end = visible
+            if number < len(segments):
+                end = min(end, segments[number].first_sequence - 1)
             index = self.index(segment)
             for place in range(index.place(sequence), len(index)):
                 entry = index.entry(place)
-                if entry.sequence > visible:
+                if entry.sequence > end:
                     break
                 looked_at += 1
                 if entry.kind in kinds:
@@ -167,11 +170,16 @@ class Reader:
                     return FeedPage(records, entry.sequence)
         return FeedPage(records, visible)
 
-    def _check_gap(self, segment: Segment, after: int) -> None:
+    def _check_gap(self, segments: list[Segment], after: int) -> None:
         """Refuse a place in the gap that an unclean end of a relaxed log left."""
-        previous_last = segment.header.previous_last_sequence
-        if previous_last < after < segment.first_sequence - 1:
-            raise HistoryRewoundError(sequence=after, last_sequence=previous_last)
+        for segment in segments:
+            if segment.first_sequence - 1 > after:
+                previous_last = segment.header.previous_last_sequence
+                if segment.header.previous_number and previous_last < after:
+                    raise HistoryRewoundError(
+                        sequence=after, last_sequence=previous_last
+                    )
+                return
 
     def first_sequence(self) -> int:
         """Give the first sequence that any segment still holds (1 when empty)."""
@@ -191,9 +199,8 @@ class Reader:
             low, high = 0, index.place(visible + 1)
             while low < high:
                 middle = (low + high) // 2
-                records = segment.read_entries([index.entry(middle)])
-                assert records is not None
-                if records[0].time_ns <= time_ns:
+                found_ns = segment.read_time(index.entry(middle))
+                if found_ns is not None and found_ns <= time_ns:
                     low = middle + 1
                 else:
                     high = middle

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct
 
 from objstore_log._storage import Buffer
 
@@ -12,6 +14,7 @@ RECORD_PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
 """A larger record is refused before anything is allocated or written."""
 NUID_BYTES = 16
 NO_NUID = bytes(NUID_BYTES)
+_RUN = Struct("<QI4x")
 
 
 class Kind(IntEnum):
@@ -50,6 +53,17 @@ def subject_of(kind: int, key: bytes) -> bytes:
     return bytes((kind,)) + key
 
 
+def encode_runs(runs: Sequence[tuple[int, int]]) -> bytes:
+    """Give the body of an ABORT record: (first sequence, count) of each run."""
+    return b"".join(_RUN.pack(first, count) for first, count in runs)
+
+
+def decode_runs(body: Buffer) -> list[tuple[int, int]]:
+    """Read the body of an ABORT record; bytes behind the last whole run are left."""
+    whole = len(body) - len(body) % _RUN.size
+    return [(first, count) for first, count in _RUN.iter_unpack(body[:whole])]
+
+
 @dataclass(frozen=True, slots=True)
 class NewRecord:
     """A record to append; the log gives it its sequence, time and place."""
@@ -67,8 +81,9 @@ class NewRecord:
     relative: tuple[int, ...] = ()
     """Places in `body` of little-endian u64 words that hold an index into this append
     and are turned into that record's sequence when it is numbered."""
-    checksum: int | None = None
-    """XXH3-64 over `body` if the caller has it already (only without `relative`)."""
+    after_commit: tuple[int, ...] = ()
+    """Places in `body` of little-endian u64 words that hold nanoseconds and are turned
+    into the time that many nanoseconds after the record's own."""
 
 
 @dataclass(frozen=True, slots=True)

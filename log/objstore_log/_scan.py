@@ -110,7 +110,8 @@ def find_record(
 ) -> RecordHeader | None:
     """Give the first record with a valid header at or above a position."""
     while position < end:
-        data, place = window.locate(position, min(WINDOW_BYTES, end - position))
+        # what the window has is searched first: asking for more would read it anew
+        data, place = window.locate(position, min(RECORD_HEADER_BYTES, end - position))
         found = data.find(marker, place)
         if found < 0:
             scanned = len(data) - place

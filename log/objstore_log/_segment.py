@@ -12,6 +12,7 @@ from typing import Final
 from objstore_log._batch import record_of
 from objstore_log._footer import (
     TRAILER_BYTES,
+    TRAILER_MAGIC,
     Entry,
     Footer,
     SegmentIndex,
@@ -86,15 +87,20 @@ class Segment:
         Raises:
             FileNotFoundError: it was reclaimed.
         """
-        if self._file is None:
-            self._file = self.storage.open(self.name)
-        return self._file
+        file = self._file
+        if file is None:
+            file = self._file = self.storage.open(self.name)
+        return file
 
     def close(self) -> None:
         """Close the file; it opens again when needed."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def let_go(self) -> None:
+        """Keep the file open no longer than the readers that are at it now."""
+        self._file = None
 
     @property
     def header(self) -> SegmentHeader:
@@ -128,7 +134,7 @@ class Segment:
                 self.first_sequence,
                 self._fallback_marker,
                 0,
-                self.number - 1,
+                0,  # unknown: the previous one then ends at its footer or its size
                 0,
                 self.first_sequence - 1,
             )
@@ -171,24 +177,55 @@ class Segment:
         if trailer is None or trailer.body_position + trailer.body_length > size:
             return None
         body = self.file.read_at(trailer.body_position, trailer.body_length)
-        return decode_footer(trailer, body)
+        footer = decode_footer(trailer, body)
+        own = decode_segment_header(self.file.read_at(0, SEGMENT_HEADER_BYTES))
+        if footer is None or own is None:
+            return footer
+        # content may hold a forged footer and a torn write may end just behind it
+        return footer if footer.header.marker == own.header.marker else None
+
+    def check_header(self) -> list[Damage]:
+        """Read the header again; gives the damage that its copies show."""
+        decoded = decode_segment_header(self.file.read_at(0, SEGMENT_HEADER_BYTES))
+        half = SEGMENT_HEADER_BYTES // 2
+        if decoded is None:
+            return [Damage(0, SEGMENT_HEADER_BYTES, "segment header")]
+        if decoded.damaged_copy is not None:
+            start = decoded.damaged_copy * half
+            return [Damage(start, start + half, "one copy of the segment header")]
+        return []
+
+    def footer_is_damaged(self) -> bool:
+        """Read the footer again; a segment that never had one is not damaged."""
+        had_footer = self._footer is not None or self._looks_sealed()
+        return had_footer and self._read_footer() is None
+
+    def _looks_sealed(self) -> bool:
+        """Say whether the last bytes resemble a trailer or a FOOTER record stands."""
+        size = self.file.size()
+        tail = self.file.read_at(max(size - TRAILER_BYTES, 0), TRAILER_BYTES)
+        return TRAILER_MAGIC in tail or decode_trailer(tail) is not None
+
+    def release_lock(self) -> None:
+        """Free the reclaimer's lock on the file, if it is still open."""
+        if self._file is not None:
+            self._file.unlock()
 
     # --- index ----------------------------------------------------------------
 
     @property
-    def has_index(self) -> bool:
-        """Say whether the index is in memory."""
-        return self._index is not None
+    def loaded_index(self) -> SegmentIndex | None:
+        """Give the index if it is in memory; another thread may drop it any time."""
+        return self._index
 
     def index(self, usable: int) -> SegmentIndex:
         """Give the index of the records below `usable`, loading it when needed."""
-        if self._index is None:
+        index = self._index
+        if index is None:
             footer = self.footer
-            if footer is not None:
-                self._index = footer.entries
-            else:
-                self._index = self._scan_index(usable)
-        return self._index
+            index = self._scan_index(usable) if footer is None else footer.entries
+            self._index = index
+        return index
 
     def set_index(self, index: SegmentIndex) -> None:
         """Take an index that was built while the records were written."""
@@ -249,6 +286,13 @@ class Segment:
             view = memoryview(data)
             records += [self._record(view, start, entry) for entry in run]
         return records
+
+    def read_time(self, entry: Entry) -> int | None:
+        """Give a record's time from its header alone; `None` when that is damaged."""
+        length = RECORD_HEADER_BYTES + entry.key_length
+        data = self.file.read_at(entry.position, length)
+        header = decode_record_header(data, 0, self.header.marker, entry.position)
+        return None if header is None else header.time_ns
 
     def _record(self, data: memoryview, start: int, entry: Entry) -> Record:
         place = entry.position - start

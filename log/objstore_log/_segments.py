@@ -7,8 +7,10 @@ header, and the rename is the moment at which it fixes its predecessor's usable 
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,25 +96,29 @@ class Segments:
         self.fallback_marker: tuple[int, bytes] | None = None
         """(segment number, marker) as the head states it."""
         self._environment = environment
-        self._list: list[Segment] = []
-        self._firsts: list[int] = []
+        self._view: tuple[list[Segment], list[int]] = [], []
+        """The segments and their first sequences; replaced whole, for readers without
+        a lock."""
         self._recent: dict[int, Segment] = {}
+        self._recent_lock = threading.Lock()
+        self._refused: set[int] = set()
+        """Numbers of segments whose names this process could not make durable."""
 
     def refresh(self) -> None:
         """Read the directory: take new segments in, let vanished ones go."""
-        known = {segment.number: segment for segment in self._list}
+        known = {segment.number: segment for segment in self}
         found: list[Segment] = []
         for name in self.storage.names():
             parsed = parse_segment_name(name)
             if parsed is None:
                 continue
             number, first = parsed
+            if number in self._refused:
+                continue
             segment = known.pop(number, None) or self._new(number, first)
             found.append(segment)
         for gone in known.values():
-            if not gone.pins:
-                gone.close()
-            self._recent.pop(gone.number, None)
+            self._forget_use(gone)
         self._set(sorted(found, key=lambda segment: segment.number))
 
     def _new(self, number: int, first_sequence: int) -> Segment:
@@ -121,33 +127,33 @@ class Segments:
         return Segment(self.storage, number, first_sequence, own)
 
     def _set(self, segments: list[Segment]) -> None:
-        self._list = segments
-        self._firsts = [segment.first_sequence for segment in segments]
+        self._view = segments, [segment.first_sequence for segment in segments]
 
     def __len__(self) -> int:
         """Give how many there are."""
-        return len(self._list)
+        return len(self._view[0])
 
     def __iter__(self) -> Iterator[Segment]:
         """Iterate in order."""
-        return iter(list(self._list))
+        return iter(list(self._view[0]))
 
     @property
     def active(self) -> Segment:
         """Give the last segment."""
-        return self._list[-1]
+        return self._view[0][-1]
 
     def get(self, number: int) -> Segment | None:
         """Give the segment with that number, `None` when there is none."""
-        for segment in reversed(self._list):
+        for segment in reversed(self._view[0]):
             if segment.number == number:
                 return segment
         return None
 
     def following(self, segment: Segment) -> Segment | None:
         """Give the next segment, `None` for the last."""
-        place = self._list.index(segment) + 1
-        return self._list[place] if place < len(self._list) else None
+        segments = self._view[0]
+        place = segments.index(segment) + 1
+        return segments[place] if place < len(segments) else None
 
     def usable(self, segment: Segment) -> int:
         """Give how many bytes of a segment that is not the active one count."""
@@ -165,36 +171,49 @@ class Segments:
         Raises:
             SequenceGoneError: every segment starts above it.
         """
-        place = bisect_right(self._firsts, sequence) - 1
-        if place < 0:
+        tail = self.tail(sequence)
+        if not tail or tail[0].first_sequence > sequence:
             raise SequenceGoneError(sequence=sequence)
-        segment = self._list[place]
-        self._touch(segment)
-        return segment
+        self._touch(tail[0])
+        return tail[0]
+
+    def tail(self, sequence: int) -> list[Segment]:
+        """Give the segment that holds a sequence, if any does, and all behind it."""
+        segments, firsts = self._view
+        return segments[max(bisect_right(firsts, sequence) - 1, 0) :]
 
     def _touch(self, segment: Segment) -> None:
         """Note a use; let the least recently used indexes and files go."""
-        if segment is self._list[-1]:
+        if segment is self.active:
             return
-        self._recent.pop(segment.number, None)
-        self._recent[segment.number] = segment
-        if len(self._recent) > OPEN_FILES_MAX:
-            oldest = next(iter(self._recent.values()))
-            del self._recent[oldest.number]
-            oldest.drop_index()
-            if not oldest.pins:
-                oldest.close()
+        with self._recent_lock:
+            self._recent.pop(segment.number, None)
+            self._recent[segment.number] = segment
+            if len(self._recent) > OPEN_FILES_MAX:
+                oldest = next(iter(self._recent.values()))
+                del self._recent[oldest.number]
+                oldest.drop_index()
+                if not oldest.pins:
+                    oldest.let_go()
+
+    def _forget_use(self, segment: Segment) -> None:
+        with self._recent_lock:
+            self._recent.pop(segment.number, None)
+        if not segment.pins:
+            segment.let_go()
 
     def forget(self, segment: Segment) -> None:
         """Take a segment that was unlinked out of the list."""
-        self._set([other for other in self._list if other is not segment])
-        self._recent.pop(segment.number, None)
-        if not segment.pins:
-            segment.close()
+        self._set([other for other in self if other is not segment])
+        self._forget_use(segment)
+
+    def next_number(self, previous: int) -> int:
+        """Give the number for the segment behind one."""
+        return max(previous, *self._refused) + 1 if self._refused else previous + 1
 
     def close(self) -> None:
         """Close all files."""
-        for segment in self._list:
+        for segment in self:
             segment.close()
 
     # --- writing --------------------------------------------------------------
@@ -228,13 +247,20 @@ class Segments:
         finally:
             file.close()
         self.storage.replace(temporary, name)
-        self.storage.sync_directory()
+        try:
+            self.storage.sync_directory()
+        except OSError:
+            # no later sync makes this name durable; the next try takes another
+            self._refused.add(new.number)
+            with suppress(OSError):
+                self.storage.remove(name)
+            raise
         segment = Segment(self.storage, new.number, new.first_sequence)
         index = SegmentIndex()
         for batch in encoded:
             batch.add_to(index)
         segment.set_index(index)
-        self._set([*self._list, segment])
+        self._set([*self, segment])
         return CreatedSegment(segment, end, encoded)
 
 

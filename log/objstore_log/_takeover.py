@@ -40,7 +40,12 @@ from objstore_log._scan import (
     scan_batches,
 )
 from objstore_log._segment import Segment
-from objstore_log._segments import CopiedBatch, NewSegment, write_footer
+from objstore_log._segments import (
+    CopiedBatch,
+    CreatedSegment,
+    NewSegment,
+    write_footer,
+)
 
 STATE_NORMAL: Final = 0
 STATE_POISONED: Final = 1
@@ -78,44 +83,80 @@ def prepare_tail(core: LogCore, *, is_opening: bool = False) -> None:
         OSError: nothing was lost; the next holder of the lock begins again.
     """
     head = core.head_file.read()
-    if is_opening or head is None or head.poison != STATE_NORMAL:
+    if is_opening or _may_have_new_segments(core, head):
         core.segments.refresh()
     if not len(core.segments):
-        _create_first(core)
+        _create_first(core, head)
         return
     active = core.segments.active
     own_head = head if head is not None and head.segment == active.number else None
-    if own_head is not None and _is_untouched(core, active, own_head):
+    if own_head is None:
+        # its creator may have died before the name was durable
+        core.storage.sync_directory()
+    elif not is_opening and _is_untouched(core, active, own_head):
         return
     written, durable = _published_ends(core, active, own_head)
     core.read_on(active.number, durable)
-    match _judge(core, active, own_head, written, durable):
+    if own_head is not None:
+        core.claim(own_head.durable_sequence)
+    action = _judge(core, active, own_head, written, durable)
+    if action is TailAction.CONTINUE and head is not None and head is not own_head:
+        # a segment behind it is missing: never continue with its numbers
+        action = TailAction.RELOG if head.segment > active.number else action
+    end = written
+    match action:
         case TailAction.CONTINUE:
-            sequence = _sequence_at(core, active, durable, own_head)
-            core.read_on(active.number, written)
-            core.progress.advance(durable=End(active.number, durable, sequence))
-            core.show()
-            if own_head is None or head is None or head.poison != STATE_NORMAL:
-                publish(core)
+            _continue(core, active, own_head, written, durable)
         case TailAction.RELOG:
-            _relog(core, active, durable)
+            end = _relog(core, active, durable)
         case TailAction.ROLL:
-            footer = active.footer
-            assert footer is not None
-            core.read_on(active.number, footer.usable)
-            _start_segment(core, active, footer.usable, [])
-    if is_opening:
-        _leave_gap_if_unclean(core)
+            _roll_sealed(core, active)
+            return
+    if is_opening and not _ends_cleanly(core, active, end):
+        _leave_gap(core, active)
+
+
+def _continue(
+    core: LogCore, active: Segment, head: Head | None, written: int, durable: int
+) -> None:
+    sequence = _sequence_at(core, active, durable, head)
+    core.read_on(active.number, written)
+    core.progress.advance(durable=End(active.number, durable, sequence))
+    core.show()
+    if head is None or not _is_published(core, head):
+        publish(core)
+
+
+def _roll_sealed(core: LogCore, active: Segment) -> None:
+    footer = active.footer
+    assert footer is not None
+    core.read_on(active.number, footer.usable)
+    _start_segment(core, active, footer.usable, [])
+
+
+def _may_have_new_segments(core: LogCore, head: Head | None) -> bool:
+    return (
+        head is None
+        or head.poison != STATE_NORMAL
+        or not len(core.segments)
+        or head.segment != core.segments.active.number
+    )
+
+
+def _is_published(core: LogCore, head: Head) -> bool:
+    return (
+        head.poison == STATE_NORMAL
+        and head.written_position == core.progress.written.position
+        and head.durable_position == core.progress.durable.position
+    )
 
 
 def _is_untouched(core: LogCore, active: Segment, head: Head) -> bool:
     """Say that nothing happened since this process's own last commit."""
     written = core.progress.written
     return (
-        head.poison == STATE_NORMAL
-        and written.segment == active.number
-        and written.position == head.written_position
-        and core.progress.durable.position == head.durable_position
+        written.segment == active.number
+        and _is_published(core, head)
         and active.file.size() == written.position
         and (
             head.written_position == head.durable_position
@@ -138,6 +179,9 @@ def _published_ends(
     )
     durable = max(durable, min(stated, size))
     written = durable if head is None else max(head.written_position, durable)
+    if core.progress.written.segment == active.number:
+        # the own last publication may have failed
+        written = max(written, core.progress.written.position)
     return written, durable
 
 
@@ -165,27 +209,47 @@ def _judge(
         has_batches_above_durable=above,
         writers_alive=not above or _writers_alive(core, active, durable, written),
     )
-    if tail.is_shorter_than_written:
-        missing = Damage(size, written, "the file ends before its published end")
+    synced = 0 if head is None else head.durable_position
+    if core.progress.durable.segment == active.number:
+        synced = max(synced, core.progress.durable.position)
+    if size < synced:
+        missing = Damage(size, synced, "the file ends before its durable end")
         core.note_damage(active, missing)
     return judge_tail(tail)
 
 
 def _writers_alive(core: LogCore, active: Segment, start: int, end: int) -> bool:
+    """Say whether a stretch is whole and each of its writers still lives."""
     batches = scan_batches(
         active.file.read_at, start, end, active.header.marker, verify_bodies=False
     )
-    writers = {item.commit.writer_id for item in batches if isinstance(item, Batch)}
+    writers: set[int] = set()
+    for item in batches:
+        if not isinstance(item, Batch):
+            # a head from before a power cut: what it says was written is not there
+            return False
+        writers.add(item.commit.writer_id)
     return all(core.writers.is_alive(writer) for writer in writers)
 
 
-def _relog(core: LogCore, active: Segment, proven: int) -> None:
-    """Copy the whole batches above the proven point into a new segment."""
+def _relog(core: LogCore, active: Segment, proven: int) -> int:
+    """Copy the whole batches above the proven point into a new segment.
+
+    Empty ones are left out: the new segment is durable as it is, and that it ends in a
+    batch of records tells an opener of a relaxed log that its end was unclean.
+
+    Returns:
+        Where the last whole batch ends in the old one.
+    """
     size = active.file.size()
+    end = proven
     copies: list[CopiedBatch] = []
     first_sequence: int | None = None
     for item in scan_batches(active.file.read_at, proven, size, active.header.marker):
         if isinstance(item, Batch):
+            end = item.end
+            if not item.records:
+                continue
             if first_sequence is None:
                 first_sequence = item.commit.first_sequence
             copies.append(_copy(active, item))
@@ -196,8 +260,10 @@ def _relog(core: LogCore, active: Segment, proven: int) -> None:
                 below_durable=item.position < proven,
             )
             assert judge_damage(place) is Verdict.TORN
-    core.read_on(active.number, proven)
+    # Ctrl-C may have left records of an unfinished commit in it
+    active.drop_index()
     _start_segment(core, active, proven, copies, first_sequence)
+    return end
 
 
 def _copy(active: Segment, batch: Batch) -> CopiedBatch:
@@ -205,14 +271,22 @@ def _copy(active: Segment, batch: Batch) -> CopiedBatch:
         record_of(header, active.file.read_at(header.body_position, header.body_length))
         for header in batch.records
     ]
-    time_ns = records[-1].time_ns if records else 0
-    return CopiedBatch(records, batch.last_sequence, time_ns, batch.commit.writer_id)
+    return CopiedBatch(
+        records, batch.last_sequence, records[-1].time_ns, batch.commit.writer_id
+    )
 
 
-def _create_first(core: LogCore) -> None:
-    created = core.segments.create(NewSegment(1, 1, 0, 0, 0, _flags(core)), ())
-    start = End(created.segment.number, created.end, 0)
-    core.progress.advance(written=start, durable=start)
+def _create_first(core: LogCore, head: Head | None) -> None:
+    last = 0 if head is None else head.written_sequence
+    before = 0 if head is None else head.segment
+    number = core.segments.next_number(before)
+    created = core.segments.create(
+        NewSegment(number, last + 1, 0, 0, last, _flags(core)), ()
+    )
+    core.enter(created.segment)
+    if head is not None:
+        lost = Damage(0, SEGMENT_HEADER_BYTES, "every segment before it is missing")
+        core.note_damage(created.segment, lost)
     publish(core)
 
 
@@ -229,55 +303,69 @@ def _start_segment(
 ) -> None:
     """Create the next segment, take in what it was born with, publish it."""
     head = core.head_file.read()
-    number = previous.number + 1
-    seen = core.progress.written.sequence
+    before = previous.number
     if head is not None and head.segment > previous.number:
         core.note_damage(
             previous, Damage(usable, usable, "the next segment is missing")
         )
-        number = head.segment + 1
-        seen = max(seen, head.written_sequence)
+        before = head.segment
+        core.claim(head.written_sequence)
+    seen = core.progress.written.sequence
     first = seen + 1 if first_sequence is None else first_sequence
     publish_rolling(core)
     created = core.segments.create(
-        NewSegment(number, first, previous.number, usable, first - 1, _flags(core)),
+        NewSegment(
+            core.segments.next_number(before),
+            first,
+            previous.number,
+            usable,
+            min(seen, first - 1),
+            _flags(core),
+        ),
         copies,
     )
     if usable < core.progress.written.position:
         previous.drop_index()
-    known = core.progress.written.sequence
-    last = max(known, copies[-1].last_sequence if copies else known)
-    end = End(created.segment.number, created.end, last)
+    core.enter(created.segment)
+    _observe_copies(core, created, seen)
+    core.unsynced_writers.clear()
+    # nothing visible was written behind what it was born with
+    core.is_closed_tail = True
+    publish(core)
+    core.show()
+
+
+def _observe_copies(core: LogCore, created: CreatedSegment, known: int) -> None:
     position = SEGMENT_HEADER_BYTES
+    number = created.segment.number
     for batch in created.batches:
         position += batch.length
-        through = Applied(
-            batch.last_sequence,
-            batch.commit_checksum,
-            created.segment.number,
-            position,
-        )
+        last = batch.last_sequence
         fresh = [
             record
             for record in batch.records
             if record.sequence > known and record.kind in CATALOG_KINDS
         ]
-        core.observe(fresh, through, fresh[-1].time_ns if fresh else 0)
-    core.progress.advance(written=end, durable=end)
-    core.unsynced_writers.clear()
-    publish(core)
-    core.show()
+        core.observe(
+            fresh,
+            Applied(last, batch.commit_checksum, number, position),
+            batch.records[-1].time_ns,
+            is_empty=False,
+        )
+        end = End(number, position, max(core.progress.written.sequence, last))
+        core.progress.advance(written=end, durable=end)
 
 
 def publish_rolling(core: LogCore) -> None:
     """Say before a creation that whoever comes next has to look at the directory."""
     head = core.head_file.read()
-    if head is not None:
+    # the other states say so too, and that a sync failed must not be forgotten
+    if head is not None and head.poison == STATE_NORMAL:
         rolling = head._replace(generation=head.generation + 1, poison=STATE_ROLLING)
         core.head_file.publish(rolling)
 
 
-def roll(core: LogCore, first_sequence: int | None = None) -> None:
+def roll(core: LogCore) -> None:
     """Seal the active segment and start the next. The caller synced it before."""
     written = core.progress.written
     assert core.progress.durable == written, "a segment is synced before it is sealed"
@@ -290,35 +378,47 @@ def roll(core: LogCore, first_sequence: int | None = None) -> None:
         core.last_time_ns,
         written.position,
     )
-    _start_segment(core, active, written.position, [], first_sequence)
+    _start_segment(core, active, written.position, [])
 
 
-def _leave_gap_if_unclean(core: LogCore) -> None:
+def _leave_gap(core: LogCore, ended: Segment) -> None:
     """After an unclean end of a relaxed log, leave out sequences that were seen.
 
     What was written but not synced may have been shown and is gone now; its numbers
     must not come again with another meaning.
+
+    Args:
+        core: the log.
+        ended: the segment that was active before the end.
     """
     active = core.segments.active
-    if not active.header.flags & SEGMENT_RELAXED or core.writers.others_alive():
-        return
-    if _ends_cleanly(active, core.progress.written.position):
-        return
     if core.progress.durable != core.progress.written:
         active.file.sync()
         core.progress.advance(durable=core.progress.written)
         core.show()
-    previous = core.segments.get(active.header.previous_number) or active
-    roll(
-        core, max(previous.first_sequence, active.first_sequence) + SEGMENT_RECORDS_MAX
-    )
+    first = max(ended.first_sequence, active.first_sequence) + SEGMENT_RECORDS_MAX
+    # not sealed: that would look like a clean end if this is interrupted too
+    _start_segment(core, active, core.progress.written.position, [], first)
 
 
-def _ends_cleanly(active: Segment, position: int) -> bool:
-    """Say whether a closing or idle commit record is the last thing in a segment."""
+def _ends_cleanly(core: LogCore, active: Segment, position: int) -> bool:
+    """Say whether nothing can have been shown that the log does not have.
+
+    In a relaxed log the first batch behind an empty one, and the first of a segment,
+    is synced before it is shown. So an empty batch at the end is a clean end, and so
+    is an empty segment, unless recovery made it and has not left the gap yet.
+    """
+    if not active.header.flags & SEGMENT_RELAXED or core.writers.others_alive():
+        return True
     start = position - COMMIT_BYTES
     if start < SEGMENT_HEADER_BYTES:
-        return position == SEGMENT_HEADER_BYTES
+        header = active.header
+        previous = core.segments.get(header.previous_number)
+        return (
+            not header.previous_number
+            or header.first_sequence > header.previous_last_sequence + 1
+            or (previous is not None and previous.footer is not None)
+        )
     data = active.file.read_at(start, COMMIT_BYTES)
     header = decode_record_header(data, 0, active.header.marker, start)
     if header is None or header.kind != Kind.COMMIT:

@@ -1,10 +1,15 @@
-"""Waiting for the log to grow: threads, event loops, and a poller for other processes."""
+"""Waiting for a log to grow: threads, event loops, a poller for other processes."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Final
+
+from objstore_log.errors import ObjStoreError
+
+_logger = logging.getLogger("objstore")
 
 POLL_FIRST_S: Final = 0.000_5
 POLL_LAST_S: Final = 0.008
@@ -29,7 +34,7 @@ class Waiters:
         self._next = 0
         self._poller: threading.Thread | None = None
         self._wanted = threading.Event()
-        self._is_closed = False
+        self._closed = threading.Event()
 
     def add(self, wake: Callable[[], None]) -> int:
         """Have `wake` called at the next growth; gives what `discard` takes."""
@@ -37,7 +42,7 @@ class Waiters:
             self._next += 1
             self._waiting[self._next] = wake
             number = self._next
-            if self._poller is None and not self._is_closed:
+            if self._poller is None and not self._closed.is_set():
                 self._poller = threading.Thread(
                     target=self._poll, name="objstore-poller", daemon=True
                 )
@@ -61,10 +66,11 @@ class Waiters:
 
     def _poll(self) -> None:
         pause = POLL_FIRST_S
-        idle = threading.Event()
-        while not self._is_closed:
+        while not self._closed.is_set():
             if not self._waiting:
                 self._wanted.clear()
+                if self._closed.is_set():
+                    return
                 if not self._waiting and not self._wanted.wait(POLLER_IDLE_S):
                     with self._lock:
                         if not self._waiting:
@@ -73,15 +79,19 @@ class Waiters:
                 pause = POLL_FIRST_S
                 continue
             before = self._next
-            self._look()
+            try:
+                self._look()
+            except (OSError, ObjStoreError) as error:
+                # whoever reads gets it in the call; those who wait are told of growth
+                _logger.debug("looking for other processes' commits: %s", error)
             pause = min(pause * POLL_GROWTH, POLL_LAST_S)
             if self._next != before:
                 pause = POLL_FIRST_S
-            idle.wait(pause)
+            self._closed.wait(pause)
 
     def close(self) -> None:
         """Wake everybody for the last time and end the poller."""
-        self._is_closed = True
+        self._closed.set()
         self._wanted.set()
         self.wake()
         poller = self._poller

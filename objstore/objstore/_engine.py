@@ -88,7 +88,7 @@ class Meta:
     content_time_ns: int | None = None
     """When the content was committed; `None` is the time of this append."""
     expires_ns: int | None = None
-    """When it expires, in nanoseconds since 1970. With `ttl_ns` the engine computes it."""
+    """When it expires, in nanoseconds since 1970; with `ttl_ns` the engine says."""
     ttl_ns: int | None = None
     """Age limit to count from this append's time; `expires_ns` is `None` then."""
 

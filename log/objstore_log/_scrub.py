@@ -1,0 +1,148 @@
+"""Reading everything again: a scrub of one log, in stretches."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from objstore_log._core import LogCore
+from objstore_log._format import SEGMENT_HEADER_BYTES
+from objstore_log._reader import Reader
+from objstore_log._record import STRUCTURAL_KINDS, Kind
+from objstore_log._scan import Damage
+from objstore_log._segment import Segment
+
+STRETCH_BYTES: Final = 8 * 1024 * 1024
+
+
+class ScrubToken(NamedTuple):
+    """Where the next stretch begins."""
+
+    segment: int
+    position: int
+
+
+class FoundDamage(NamedTuple):
+    """A damaged stretch and what it hit."""
+
+    segment: int
+    damage: Damage
+    sequences: tuple[int, ...]
+    """The numbered records that lie in it, as far as they can be known."""
+
+
+class ScrubPage(NamedTuple):
+    """What a stretch held; `token` is `None` behind the last."""
+
+    damages: list[FoundDamage]
+    bytes: int
+    token: ScrubToken | None
+
+
+class Scrubber:
+    """Checks every checksum of a log."""
+
+    def __init__(self, core: LogCore, reader: Reader) -> None:
+        self._core = core
+        self._reader = reader
+
+    def scrub(self, token: ScrubToken | None) -> ScrubPage:
+        """Check the stretch at a token (`None`: the first)."""
+        self._core.catch_up()
+        segment = self._segment_at(token)
+        if segment is None:
+            return ScrubPage([], 0, None)
+        start = SEGMENT_HEADER_BYTES
+        damages: list[FoundDamage] = []
+        if token is not None and token.segment == segment.number:
+            start = token.position
+        else:
+            damages += self._check_frame(segment)
+        usable = self._reader.usable(segment)
+        stop, found = self._check_records(segment, start, usable)
+        following = ScrubToken(segment.number, stop)
+        if stop >= usable:
+            following = ScrubToken(segment.number + 1, SEGMENT_HEADER_BYTES)
+        last = self._core.segments.active.number
+        return ScrubPage(
+            damages + found,
+            stop - start,
+            following if following.segment <= last else None,
+        )
+
+    def _segment_at(self, token: ScrubToken | None) -> Segment | None:
+        wanted = 0 if token is None else token.segment
+        for segment in self._core.segments:
+            if segment.number >= wanted:
+                return segment
+        return None
+
+    def _check_frame(self, segment: Segment) -> list[FoundDamage]:
+        """Check the copies of the header, and the footer of a finished segment."""
+        damages = [
+            FoundDamage(segment.number, damage, ()) for damage in segment.check_header()
+        ]
+        following = self._core.segments.following(segment)
+        if following is not None and segment.footer_is_damaged():
+            end = segment.file.size()
+            damage = Damage(self._reader.usable(segment), end, "footer")
+            damages.append(FoundDamage(segment.number, damage, ()))
+        return damages
+
+    def _check_records(
+        self, segment: Segment, start: int, usable: int
+    ) -> tuple[int, list[FoundDamage]]:
+        found: list[FoundDamage] = []
+        position = start
+        last_sequence = 0
+        gap: Damage | None = None
+        for item in segment.scan(start, usable, verify_bodies=True):
+            if isinstance(item, Damage) and item.header is None:
+                gap = item
+                position = item.end
+                continue
+            header = item.header if isinstance(item, Damage) else item
+            assert header is not None
+            if gap is not None:
+                hit = self._lost(segment, gap, last_sequence, header.sequence)
+                found.append(FoundDamage(segment.number, gap, hit))
+                gap = None
+            if isinstance(item, Damage):
+                numbered = header.kind not in STRUCTURAL_KINDS
+                hit = (header.sequence,) if numbered else ()
+                found.append(FoundDamage(segment.number, item, hit))
+            last_sequence = header.sequence
+            position = header.end
+            if position - start >= STRETCH_BYTES and header.kind == Kind.COMMIT:
+                return position, found
+        if gap is not None:
+            hit = self._lost(segment, gap, last_sequence, None)
+            found.append(FoundDamage(segment.number, gap, hit))
+        return max(position, usable), found
+
+    def _lost(
+        self, segment: Segment, gap: Damage, before: int, behind: int | None
+    ) -> tuple[int, ...]:
+        """Give the sequences that a stretch without valid headers held."""
+        footer = segment.footer
+        if footer is not None:
+            entries = footer.entries
+            return tuple(
+                entry.sequence
+                for entry in map(entries.entry, range(len(entries)))
+                if gap.position <= entry.position < gap.end
+            )
+        index = self._reader.index(segment)
+        known = {index.sequence(place) for place in range(len(index))}
+        first = max(before, segment.first_sequence - 1) + 1
+        written = self._core.progress.written.sequence
+        end = written + 1 if behind is None else behind
+        inside = range(first, end)
+        lost = [sequence for sequence in inside if sequence not in known]
+        # an index that was built before the damage still knows the place
+        lost += [
+            entry.sequence
+            for sequence in inside
+            if (entry := index.find(sequence)) is not None
+            and gap.position <= entry.position < gap.end
+        ]
+        return tuple(sorted(set(lost)))

@@ -1,0 +1,502 @@
+"""One bucket on a segmented log: changes in, metas and chunks out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from objstore._bucket_records import (
+    absolute,
+    behind,
+    bucket_change,
+    content_of,
+    meta_subject_of,
+    record_of_row,
+    runs_between,
+)
+from objstore._engine import (
+    Append,
+    AppendResult,
+    BucketChange,
+    BucketOptions,
+    BucketState,
+    Buffer,
+    ChangePage,
+    Chunk,
+    Meta,
+    StoredMeta,
+    Usage,
+)
+from objstore._meta_record import decode_meta, encode_meta, size_delta_of
+from objstore._projection import TOTALS_QUERY, totals_of
+from objstore._registry import BucketEntry
+from objstore.errors import (
+    BucketNotFoundError,
+    CorruptionError,
+    CursorExpiredError,
+    LimitExceededError,
+    SealedError,
+)
+from objstore_log import (
+    Appended,
+    Guard,
+    GuardTotals,
+    Kind,
+    Log,
+    NewRecord,
+    Record,
+    Ticket,
+    encode_runs,
+    subject_of,
+)
+from objstore_log.errors import SequenceGoneError
+
+SEALED: Final = 1
+GONE: Final = 2
+_SEAL_SUBJECT: Final = subject_of(Kind.SEAL, b"")
+_FEED_KINDS: Final = frozenset({Kind.META, Kind.SEAL, Kind.BUCKET})
+_META_COLUMNS: Final = "sequence, name, nuid, time_ns, body, checksum"
+_STATE_TRIES_PAUSE_S: Final = 0.005
+_QUERY_ROWS_MAX: Final = 500
+
+
+class Prepared(NamedTuple):
+    """An append ready for the log."""
+
+    records: list[NewRecord]
+    expect: dict[bytes, int]
+    guard: Guard
+
+
+class BucketLog:
+    """A bucket's log with what the object layer keeps beside it."""
+
+    def __init__(self, entry: BucketEntry, options: BucketOptions, log: Log) -> None:
+        self.entry = entry
+        self.options = options
+        self.log = log
+        self._lock = threading.Lock()
+        self._seal = 0
+        self._size = 0
+        self._floor = 0
+        self._base_sequence = 0
+        self.unfinished: dict[bytes, list[tuple[int, int]]] = {}
+        """Runs of chunks of puts of this process that have no meta yet, by nuid."""
+        self._load_state()
+        log.add_listener(self._listen)
+
+    # --- state ----------------------------------------------------------------
+
+    def _load_state(self) -> None:
+        """Take sums and floor from the catalog at one exact sequence."""
+        while True:
+            applied = self.log.apply()
+            rows = self.log.query(
+                "SELECT s.sequence, t.* FROM catalog_state s, object_totals t"
+            )
+            sequence = int(str(rows[0][0])) if rows else -1
+            totals = totals_of([rows[0][2:]]) if rows else None
+            if totals is None:
+                self.log.rebuild_catalog("the totals row is damaged")
+                continue
+            if applied and sequence >= self.log.visible_sequence:
+                break
+            time.sleep(_STATE_TRIES_PAUSE_S)
+        self._base_sequence = sequence
+        self._size, self._floor = totals.size, totals.floor
+        seal, record = self.log.last(_SEAL_SUBJECT)
+        if seal:
+            record = record or self.log.read_run(seal, 1)[0]
+            self._seal = bytes(record.body)[0]
+
+    def _listen(self, records: Sequence[Record]) -> None:
+        """Follow sums, seal and floor; called in log order."""
+        for record in records:
+            if record.sequence <= self._base_sequence:
+                continue
+            if record.kind == Kind.META:
+                self._size += size_delta_of(bytes(record.body))
+            elif record.kind == Kind.SEAL:
+                self._seal = max(self._seal, bytes(record.body)[0])
+            elif record.kind == Kind.FLOOR:
+                floor = int.from_bytes(bytes(record.body[:8]), "little")
+                self._floor = max(self._floor, floor)
+
+    @property
+    def floor(self) -> int:
+        """Give the change floor: changes at or below it may be gone."""
+        return self._floor
+
+    def state(self) -> BucketState:
+        """Give the bucket's state as of now."""
+        self.log.catch_up()
+        self._check_not_gone()
+        return BucketState(
+            self.entry.name,
+            self.entry.document,
+            self.entry.log_id.hex(),
+            self._seal == SEALED,
+            self.options.max_bytes,
+        )
+
+    def _check_not_gone(self) -> None:
+        if self._seal == GONE:
+            raise BucketNotFoundError(bucket=self.entry.name)
+
+    # --- appending ------------------------------------------------------------
+
+    def prepare(self, op: Append) -> Prepared:
+        """Encode an append."""
+        self._announce(op)
+        records: list[NewRecord] = []
+        last_meta = max(
+            (at for at, item in enumerate(op.records) if isinstance(item, Meta)),
+            default=-1,
+        )
+        for at, item in enumerate(op.records):
+            if isinstance(item, Chunk):
+                records.append(
+                    NewRecord(
+                        Kind.CHUNK,
+                        item.data,
+                        nuid=item.nuid,
+                        chunk_index=item.index,
+                        plain_length=len(item.data),
+                    )
+                )
+                continue
+            records.append(
+                encode_meta(
+                    item,
+                    content_of(item, op.records),
+                    previous=op.expect.get(item.name, 0),
+                    size_delta=op.size_delta if at == last_meta else 0,
+                )
+            )
+        expect = {meta_subject_of(name): last for name, last in op.expect.items()}
+        return Prepared(records, expect, self._guard(op))
+
+    def _guard(self, op: Append) -> Guard:
+        limit = self.options.max_bytes
+
+        def check(ahead: GuardTotals) -> None:
+            seal = max(self._seal, ahead.get("seal", 0))
+            if seal == GONE:
+                raise BucketNotFoundError(bucket=self.entry.name)
+            if seal == SEALED:
+                raise SealedError(bucket=self.entry.name)
+            size = self._size + ahead.get("size", 0)
+            if limit >= 0 and op.size_delta > 0 and size + op.size_delta > limit:
+                raise LimitExceededError(
+                    bucket=self.entry.name,
+                    max_bytes=limit,
+                    size=size,
+                    wanted=op.size_delta,
+                )
+            if op.visible:
+                ahead["size"] = ahead.get("size", 0) + op.size_delta
+
+        return check
+
+    def append(self, op: Append) -> AppendResult:
+        """Append, blocking."""
+        prepared = self.prepare(op)
+        appended = self.log.append(
+            prepared.records,
+            expect=prepared.expect,
+            guard=prepared.guard,
+            is_visible=op.visible,
+        )
+        return self.finish(op, prepared, appended)
+
+    def finish(
+        self, op: Append, prepared: Prepared, appended: Appended
+    ) -> AppendResult:
+        """Note what an append did to unfinished puts; give its result."""
+        metas: list[StoredMeta] = []
+        for at, item in enumerate(op.records):
+            if isinstance(item, Meta):
+                new = prepared.records[at]
+                record = Record(
+                    new.kind,
+                    appended.first_sequence + at,
+                    appended.time_ns,
+                    new.key,
+                    new.body,
+                    new.nuid,
+                    0,
+                    0,
+                    0,
+                    0,
+                )
+                metas.append(absolute(decode_meta(record), new, appended))
+                self._forget_unfinished(item.nuid)
+        if not metas:
+            self._note_unfinished(op, appended)
+        return AppendResult(
+            appended.first_sequence,
+            appended.last_sequence,
+            appended.time_ns,
+            tuple(metas),
+        )
+
+    def _announce(self, op: Append) -> None:
+        """Before the first chunks of a large put: keep reclaimers off them."""
+        first = op.records[0] if op.records else None
+        if op.visible or not isinstance(first, Chunk):
+            return
+        with self._lock:
+            if first.nuid not in self.unfinished:
+                is_first = not self.unfinished
+                self.unfinished[first.nuid] = []
+                if is_first:
+                    self.log.announce_unfinished(self.log.visible_sequence + 1)
+
+    def _note_unfinished(self, op: Append, appended: Appended) -> None:
+        first = op.records[0] if op.records else None
+        if isinstance(first, Chunk):
+            run = (appended.first_sequence, len(op.records))
+            with self._lock:
+                self.unfinished.setdefault(first.nuid, []).append(run)
+
+    def _forget_unfinished(self, nuid: bytes) -> list[tuple[int, int]]:
+        with self._lock:
+            if nuid not in self.unfinished:
+                return []
+            runs = self.unfinished.pop(nuid)
+            firsts = [run[0][0] for run in self.unfinished.values() if run]
+            if not self.unfinished:
+                self.log.announce_unfinished(None)
+            elif len(firsts) == len(self.unfinished):
+                self.log.announce_unfinished(min(firsts))
+            return runs
+
+    def abort(self, nuid: bytes) -> None:
+        """Say that a put's chunks are garbage."""
+        runs = self._forget_unfinished(nuid)
+        if runs:
+            record = NewRecord(Kind.ABORT, encode_runs(runs), nuid=nuid)
+            self.log.append([record], is_visible=False)
+
+    def seal(self, state: int) -> None:
+        """Seal the bucket, or say that it was deleted; idempotent."""
+        self.log.catch_up()
+        self._check_not_gone()
+        if self._seal < state:
+
+            def note(ahead: GuardTotals) -> None:
+                ahead["seal"] = state
+
+            self.log.append([NewRecord(Kind.SEAL, bytes((state,)))], guard=note)
+
+    def note_config(self, entry: BucketEntry) -> None:
+        """Put a change of the configuration on the bucket's own feed."""
+        record = NewRecord(Kind.BUCKET, entry.document, key=entry.name.encode())
+        self.log.append([record])
+
+    # --- metas ----------------------------------------------------------------
+
+    def last(self, name: str) -> StoredMeta | None:
+        """Give the newest meta of a name."""
+        subject = meta_subject_of(name)
+        sequence, record = self.log.last(subject)
+        self._check_not_gone()
+        if not sequence:
+            return None
+        return decode_meta(record or self._look_up(subject, sequence))
+
+    def _look_up(self, subject: bytes, sequence: int) -> Record:
+        generation = self.log.cache_generation
+        rows = self.log.query(
+            f"SELECT {_META_COLUMNS} FROM metas WHERE sequence = ?",  # noqa: S608
+            (sequence,),
+        )
+        record = record_of_row(rows[0]) if rows else None
+        if record is None or record.subject != subject:
+            # superseded meanwhile, or a damaged row: the log knows
+            record = self._from_log(subject, sequence)
+        self.log.remember(subject, record, generation)
+        return record
+
+    def _from_log(self, subject: bytes, sequence: int) -> Record:
+        try:
+            return self.log.read_run(sequence, 1)[0]
+        except (CorruptionError, SequenceGoneError) as error:
+            newer, record = self.log.last(subject)
+            if newer == sequence:
+                raise CorruptionError(
+                    path=getattr(error, "path", self.entry.name),
+                    segment=getattr(error, "segment", 0),
+                    position=getattr(error, "position", 0),
+                    sequence=sequence,
+                    name=subject[1:].decode(errors="replace"),
+                    reason="the object's meta is damaged",
+                ) from error
+            return record or self._look_up(subject, newer)
+
+    def page(
+        self, prefix: str, start_after: str | None, limit: int, as_of: int | None
+    ) -> list[StoredMeta]:
+        """Give the newest metas in name order."""
+        start = meta_subject_of(prefix)
+        stop = behind(start)
+        if start_after is not None:
+            start = max(start, meta_subject_of(start_after) + b"\0")
+        found: list[StoredMeta] = []
+        while len(found) < limit:
+            rows = self.log.subjects(start, stop, limit)
+            wanted = [row for row in rows if as_of is None or row[1] <= as_of]
+            found += self._metas(wanted[: limit - len(found)])
+            if len(rows) < limit:
+                break
+            start = rows[-1][0] + b"\0"
+        self._check_not_gone()
+        return found
+
+    def _metas(self, rows: Sequence[tuple[bytes, int]]) -> list[StoredMeta]:
+        """Read many metas with few queries."""
+        by_sequence: dict[int, Record] = {}
+        for at in range(0, len(rows), _QUERY_ROWS_MAX):
+            sequences = [sequence for _, sequence in rows[at : at + _QUERY_ROWS_MAX]]
+            marks = ",".join("?" * len(sequences))
+            for row in self.log.query(
+                f"SELECT {_META_COLUMNS} FROM metas WHERE sequence IN ({marks})",  # noqa: S608
+                sequences,
+            ):
+                record = record_of_row(row)
+                if record is not None:
+                    by_sequence[record.sequence] = record
+        metas: list[StoredMeta] = []
+        for subject, sequence in rows:
+            record = by_sequence.get(sequence)
+            if record is None or record.subject != subject:
+                record = self.log.last(subject)[1] or self._look_up(subject, sequence)
+            metas.append(decode_meta(record))
+        return metas
+
+    def due(self, time_ns: int, limit: int) -> list[StoredMeta]:
+        """Give live metas that have expired by a time, oldest first."""
+        self.log.apply()
+        rows = self.log.query(
+            "SELECT m.sequence, name, nuid, time_ns, body, checksum FROM expiries e"
+            " JOIN metas m ON m.sequence = e.sequence WHERE e.expires_ns <= ?"
+            " ORDER BY e.expires_ns, e.sequence LIMIT ?",
+            (time_ns, limit),
+        )
+        records = [record_of_row(row) for row in rows]
+        if any(record is None for record in records):
+            self.log.rebuild_catalog("a meta row is damaged")
+            return self.due(time_ns, limit)
+        return [decode_meta(record) for record in records if record is not None]
+
+    # --- content --------------------------------------------------------------
+
+    def read_chunks(
+        self, meta: StoredMeta, index: int, count: int, *, wait: bool = True
+    ) -> list[Buffer] | None:
+        """Read chunks of a version; with `wait=False` only if they are in memory."""
+        bodies: list[Buffer] = []
+        for first, length in runs_between(meta.extents, index, count):
+            if wait:
+                records = self._read_run(meta, first, length)
+            else:
+                tried = self.log.try_read_run(first, length)
+                if tried is None:
+                    return None
+                records = tried
+            for record in records:
+                expected = index + len(bodies)
+                if record.nuid != meta.nuid or record.chunk_index != expected:
+                    raise self._wrong_chunk(meta, record)
+                bodies.append(record.body)
+        return bodies
+
+    def _read_run(self, meta: StoredMeta, first: int, length: int) -> list[Record]:
+        try:
+            return self.log.read_run(first, length)
+        except CorruptionError as error:
+            if self.is_reclaimed(meta):
+                raise SequenceGoneError(sequence=meta.sequence) from error
+            raise
+        except SequenceGoneError as error:
+            if self.is_reclaimed(meta):
+                raise
+            raise CorruptionError(
+                path=self.entry.name,
+                segment=0,
+                position=0,
+                sequence=first,
+                name=meta.name,
+                reason="the segment that holds its content is missing",
+            ) from error
+
+    def is_reclaimed(self, meta: StoredMeta) -> bool:
+        """Say whether nobody needs this version's content any more."""
+        if not meta.extents:
+            return False
+        self.log.apply()
+        content = meta.extents[0].first
+        rows = self.log.query("SELECT refs FROM extents WHERE first = ?", (content,))
+        current = self.last(meta.name)
+        is_current = current is not None and current.extents == meta.extents
+        return not rows and not is_current
+
+    def _wrong_chunk(self, meta: StoredMeta, record: Record) -> CorruptionError:
+        return CorruptionError(
+            path=self.entry.name,
+            segment=0,
+            position=0,
+            sequence=record.sequence,
+            name=meta.name,
+            reason="the record holds a chunk of another object",
+        )
+
+    # --- changes --------------------------------------------------------------
+
+    def changes(self, after: int, limit: int) -> ChangePage:
+        """Give changes above a sequence in log order."""
+        if after < self._floor:
+            raise CursorExpiredError(sequence=after, oldest=self._floor + 1)
+        page = self.log.feed(after, limit, _FEED_KINDS)
+        if after < self._floor:
+            raise CursorExpiredError(sequence=after, oldest=self._floor + 1)
+        changes: list[StoredMeta | BucketChange] = []
+        for record in page.records:
+            if record.kind == Kind.META:
+                changes.append(decode_meta(record))
+            elif record.kind == Kind.BUCKET:
+                changes.append(bucket_change(record, "config"))
+            elif bytes(record.body)[0] == SEALED:
+                changes.append(bucket_change(record, "seal"))
+        return ChangePage(tuple(changes), page.through)
+
+    def usage(self) -> Usage:
+        """Give the figures of `status()`."""
+        self.log.apply()
+        totals = totals_of(self.log.query(TOTALS_QUERY))
+        while totals is None:
+            self.log.rebuild_catalog("the totals row is damaged")
+            totals = totals_of(self.log.query(TOTALS_QUERY))
+        return Usage(
+            totals.count,
+            totals.size,
+            totals.stored_size,
+            self.log.visible_sequence,
+            self._floor + 1,
+            self.log.segment_count,
+        )
+
+    def close(self) -> None:
+        """Close the log."""
+        self.log.close()
+
+
+def ticket_of(
+    op: Append, prepared: Prepared, on_done: Callable[[Ticket], None]
+) -> Ticket:
+    """Give the log's ticket of an append."""
+    return Ticket(
+        prepared.records, prepared.expect, prepared.guard, op.visible, on_done
+    )

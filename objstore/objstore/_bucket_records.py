@@ -1,0 +1,93 @@
+"""Between the engine's values and a bucket's records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from objstore._engine import (
+    BucketChange,
+    BucketChangeKind,
+    Chunk,
+    Extent,
+    Meta,
+    StoredMeta,
+)
+from objstore._meta_record import Content
+from objstore._projection import meta_checksum
+from objstore_log import Appended, Kind, NewRecord, Record, subject_of
+
+
+def meta_subject_of(name: str) -> bytes:
+    """Give a name's subject in the log's own form."""
+    return subject_of(Kind.META, name.encode())
+
+
+def content_of(meta: Meta, items: Sequence[Chunk | Meta]) -> Content:
+    """Gather a meta's content: earlier extents, then the chunks of this append."""
+    own = [
+        (at, len(item.data))
+        for at, item in enumerate(items)
+        if isinstance(item, Chunk) and item.nuid == meta.nuid
+    ]
+    extents = meta.extents
+    relative: int | None = None
+    if own:
+        relative = own[0][0]
+        size = sum(length for _, length in own)
+        extents = (*extents, Extent(relative, len(own), size))
+    return Content(extents, relative, sum(extent.size for extent in extents))
+
+
+def absolute(stored: StoredMeta, new: NewRecord, appended: Appended) -> StoredMeta:
+    """Turn what a meta just appended holds relatively into sequences and times."""
+    if new.after_commit and stored.expires_ns is not None:
+        stored = replace(stored, expires_ns=stored.expires_ns + appended.time_ns)
+    if not new.relative:
+        return stored
+    last = stored.extents[-1]
+    moved = replace(last, first=last.first + appended.first_sequence)
+    return replace(stored, extents=(*stored.extents[:-1], moved))
+
+
+def record_of_row(row: Sequence[object]) -> Record | None:
+    """Give the record of a row of `metas`; `None` when the row is damaged."""
+    sequence, name, nuid, time_ns, body, stored = row
+    if not (
+        isinstance(sequence, int)
+        and isinstance(name, bytes)
+        and isinstance(nuid, bytes)
+        and isinstance(time_ns, int)
+        and isinstance(body, bytes)
+    ):
+        return None
+    if meta_checksum(sequence, name, nuid, time_ns, body) != stored:
+        return None
+    return Record(Kind.META, sequence, time_ns, name, body, nuid, 0, 0, 0, 0)
+
+
+def behind(prefix: bytes) -> bytes | None:
+    """Give the first subject behind all that start with a prefix."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None
+
+
+def runs_between(
+    extents: Sequence[Extent], index: int, count: int
+) -> list[tuple[int, int]]:
+    """Give the sequence runs that hold chunks `index` to `index + count`."""
+    runs: list[tuple[int, int]] = []
+    start = 0
+    end = index + count
+    for extent in extents:
+        low = max(index, start)
+        high = min(end, start + extent.count)
+        if low < high:
+            runs.append((extent.first + low - start, high - low))
+        start += extent.count
+    return runs
+
+
+def bucket_change(record: Record, kind: BucketChangeKind) -> BucketChange:
+    document = bytes(record.body) if kind == "config" else b""
+    return BucketChange(record.sequence, record.time_ns, kind, document)

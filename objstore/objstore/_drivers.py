@@ -1,0 +1,58 @@
+"""The two drivers of the object logic: blocking, and awaiting.
+
+Both hand every exception to the logic first, cancellation and Ctrl-C included, so that
+it can clean up behind itself with further operations.
+"""
+
+from __future__ import annotations
+
+from inspect import GEN_CLOSED, getgeneratorstate
+from typing import Any, TypeVar, cast
+
+from objstore._effects import Effect, Steps
+from objstore._engine import Engine, Op
+
+T = TypeVar("T")
+
+
+def run(engine: Engine, steps: Steps[T]) -> T:
+    """Carry object logic out, blocking this thread."""
+    advance: Any = steps.send
+    value: Any = None
+    while True:
+        try:
+            op: Op[Any] = advance(value)
+            value = op.perform(engine) if isinstance(op, Effect) else engine.run(op)
+            advance = steps.send
+        except StopIteration as end:
+            return cast("T", end.value)
+        except BaseException as error:
+            if getgeneratorstate(steps) == GEN_CLOSED:
+                value = None
+                raise
+            # Also for an interrupt that came between two operations.
+            advance, value = steps.throw, error
+
+
+async def arun(engine: Engine, steps: Steps[T]) -> T:
+    """Carry object logic out on an event loop.
+
+    Guarantee: a cancellation reaches the logic, whose cleaning up is shielded.
+    """
+    advance: Any = steps.send
+    value: Any = None
+    while True:
+        try:
+            op: Op[Any] = advance(value)
+            if isinstance(op, Effect):
+                value = await op.aperform(engine)
+            else:
+                value = await engine.arun(op)
+            advance = steps.send
+        except StopIteration as end:
+            return cast("T", end.value)
+        except BaseException as error:
+            if getgeneratorstate(steps) == GEN_CLOSED:
+                value = None
+                raise
+            advance, value = steps.throw, error

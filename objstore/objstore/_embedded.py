@@ -1,0 +1,251 @@
+"""The embedded engine: operations carried out on segmented logs in this process.
+
+Blocking operations run in the caller's thread. Awaited ones run inline when that needs
+no waiting, appends go to the committer thread, everything else to a worker thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+from objstore import _engine as ops
+from objstore._bucket_log import SEALED, Prepared, ticket_of
+from objstore._embedded_store import EmbeddedStore, acquire_store, release_store
+from objstore._engine import Capability, Engine, Op
+from objstore._loop_wake import current_waker, redeliver_cancellation
+from objstore.errors import ClosedError
+from objstore_log import Ticket
+
+T = TypeVar("T")
+NUID_BYTES: Final = 16
+WORKER_THREADS: Final = 16
+"""Operations that wait for the disk at the same time, for one handle."""
+INLINE_BYTES_MAX: Final = 1024 * 1024
+"""Content up to this is copied on the event loop when it is in the page cache."""
+CAPABILITIES: Final = frozenset(
+    {Capability.SYNCHRONOUS, Capability.OBJECT_TTL, Capability.SHARED_COPY}
+)
+MEMORY_URLS: Final = ("memory:", "memory://")
+
+
+def path_of(url: str) -> str | None:
+    """Give the directory that a URL means, `None` for memory."""
+    if url in MEMORY_URLS:
+        return None
+    path = url.removeprefix("file:")
+    return path.removeprefix("//") if path != url else path
+
+
+def open_embedded(
+    url: str,
+    *,
+    create: bool = True,
+    sync: object = "always",  # noqa: ARG001 - a bucket's own, set when it is created
+    lock_timeout: float | None = None,
+) -> Engine:
+    """Open the embedded engine; blocks.
+
+    Raises:
+        StoreNotFoundError: `create` is false and there is no store.
+        StoreVersionError: a newer version wrote it.
+        StorageError: the place cannot be used.
+    """
+    path = path_of(url)
+    store = acquire_store(path, url=url, create=create, lock_timeout_s=lock_timeout)
+    return EmbeddedEngine(store)
+
+
+class EmbeddedEngine:
+    """One handle on a store directory."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+        self.url = store.url
+        self.store_id = store.store_id
+        self.capabilities = CAPABILITIES
+        self.backing_store = "memory" if store.in_memory else "log"
+        self._is_closed = False
+        self._limiter: CapacityLimiter | None = None
+
+    def now_ns(self) -> int:
+        """Give the wall clock."""
+        return self._store.directory.environment.now_ns()
+
+    def new_nuid(self) -> bytes:
+        """Give 16 random bytes."""
+        return self._store.directory.environment.random_bytes(NUID_BYTES)
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise ClosedError(what=f"the store {self.url}")
+        self._store.check_not_forked()
+
+    # --- blocking -------------------------------------------------------------
+
+    def run(self, op: Op[T]) -> T:
+        """Carry an operation out, blocking this thread."""
+        self._check()
+        answer: T = _HANDLERS[type(op)](self._store, op)
+        return answer
+
+    # --- awaiting -------------------------------------------------------------
+
+    async def arun(self, op: Op[T]) -> T:
+        """Carry an operation out on asyncio or trio."""
+        self._check()
+        answer: Any
+        if isinstance(op, ops.Append):
+            answer = await self._append(op)
+        elif isinstance(op, ops.Last):
+            answer = self._store.bucket(op.bucket).last(op.name)
+        elif isinstance(op, ops.ReadChunks):
+            answer = await self._read_chunks(op)
+        elif isinstance(op, ops.WaitForChange):
+            answer = await self._wait(op)
+        else:
+            answer = await self._in_thread(op)
+        return answer  # type: ignore[no-any-return]
+
+    async def _in_thread(self, op: Op[Any]) -> Any:
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(WORKER_THREADS)
+        return await anyio.to_thread.run_sync(self.run, op, limiter=self._limiter)
+
+    async def _append(self, op: ops.Append) -> ops.AppendResult:
+        bucket = self._store.bucket(op.bucket)
+        prepared = bucket.prepare(op)
+        ticket = await _committed(bucket.log.submit, op, prepared)
+        return bucket.finish(op, prepared, ticket.result())
+
+    async def _read_chunks(self, op: ops.ReadChunks) -> list[ops.Buffer]:
+        if op.count * op.meta.chunk_bytes <= INLINE_BYTES_MAX:
+            bucket = self._store.bucket(op.bucket)
+            found = bucket.read_chunks(op.meta, op.index, op.count, wait=False)
+            if found is not None:
+                return found
+        chunks: list[ops.Buffer] = await self._in_thread(op)
+        return chunks
+
+    async def _wait(self, op: ops.WaitForChange) -> int:
+        log = self._store.bucket(op.bucket).log
+        waker = current_waker()
+        with anyio.move_on_after(op.timeout_s):
+            while True:
+                event = anyio.Event()
+                number = log.add_waiter(partial(waker.set, event))
+                try:
+                    if log.visible_sequence > op.after:
+                        break
+                    await event.wait()
+                finally:
+                    log.discard_waiter(number)
+        self._check()
+        return log.visible_sequence
+
+    # --- closing --------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close this handle; the last one of the process closes the store."""
+        if not self._is_closed:
+            self._is_closed = True
+            release_store(self._store)
+
+    async def aclose(self) -> None:
+        """Close without blocking the event loop."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.close)
+
+
+async def _committed(
+    submit: Callable[[Ticket], None], op: ops.Append, prepared: Prepared
+) -> Ticket:
+    """Wait for an append's outcome.
+
+    A cancellation takes the append back while it is still queued; when a commit has it
+    already, the outcome is awaited and the cancellation delivered behind it.
+    """
+    waker = current_waker()
+    done = anyio.Event()
+    ticket = ticket_of(op, prepared, lambda _: waker.set(done))
+    submit(ticket)
+    try:
+        await done.wait()
+    except anyio.get_cancelled_exc_class():
+        ticket.is_withdrawn = True
+        with anyio.CancelScope(shield=True):
+            await done.wait()
+        if ticket.error is not None:
+            raise
+        redeliver_cancellation()
+    return ticket
+
+
+# --- the table of operations --------------------------------------------------------
+
+Handler = Callable[[EmbeddedStore, Any], Any]
+
+
+def _append(store: EmbeddedStore, op: ops.Append) -> ops.AppendResult:
+    return store.bucket(op.bucket).append(op)
+
+
+def _changes(store: EmbeddedStore, op: ops.Changes) -> ops.ChangePage:
+    return store.bucket(op.bucket).changes(op.after, op.limit)
+
+
+def _page(store: EmbeddedStore, op: ops.Page) -> list[ops.StoredMeta]:
+    bucket = store.bucket(op.bucket)
+    return bucket.page(op.prefix, op.start_after, op.limit, op.as_of)
+
+
+def _read_chunks(store: EmbeddedStore, op: ops.ReadChunks) -> list[ops.Buffer]:
+    chunks = store.bucket(op.bucket).read_chunks(op.meta, op.index, op.count)
+    assert chunks is not None
+    return chunks
+
+
+def _reclaim(store: EmbeddedStore, op: ops.Reclaim) -> ops.Reclaimed:
+    now_ns = store.directory.environment.now_ns()
+    if not op.dry_run:
+        store.remove_leftovers()
+    return store.space(op.bucket).reclaim(now_ns, dry_run=op.dry_run)
+
+
+def _wait(store: EmbeddedStore, op: ops.WaitForChange) -> int:
+    return store.bucket(op.bucket).log.wait(op.after, op.timeout_s)
+
+
+_HANDLERS: dict[type[Op[Any]], Handler] = {
+    ops.CreateBucket: lambda store, op: store.create(op.name, op.document, op.options),
+    ops.GetBucket: lambda store, op: store.bucket(op.name).state(),
+    ops.UpdateBucket: lambda store, op: store.update(op.name, op.document, op.options),
+    ops.DeleteBucket: lambda store, op: store.delete(op.name),
+    ops.ListBuckets: lambda store, op: store.names(),  # noqa: ARG005 - one shape
+    ops.SealBucket: lambda store, op: store.bucket(op.bucket).seal(SEALED),
+    ops.Append: _append,
+    ops.Abort: lambda store, op: store.bucket(op.bucket).abort(op.nuid),
+    ops.Last: lambda store, op: store.bucket(op.bucket).last(op.name),
+    ops.ReadChunks: _read_chunks,
+    ops.Pin: lambda store, op: store.space(op.bucket).pin(op.meta),
+    ops.Page: _page,
+    ops.Changes: _changes,
+    ops.VisibleSequence: lambda store, op: store.bucket(op.bucket).log.visible_sequence,
+    ops.WaitForChange: _wait,
+    ops.SequenceAt: lambda store, op: store.bucket(op.bucket).log.sequence_at(
+        op.time_ns
+    ),
+    ops.GetUsage: lambda store, op: store.bucket(op.bucket).usage(),
+    ops.DueExpiries: lambda store, op: store.bucket(op.bucket).due(
+        op.time_ns, op.limit
+    ),
+    ops.Reclaim: _reclaim,
+    ops.VerifyRecords: lambda store, op: store.space(op.bucket).scrub(op.token),
+    ops.Damaged: lambda store, op: store.space(op.bucket).damaged(),
+    ops.RepairCatalog: lambda store, op: store.space(op.bucket).repair_catalog(),
+}

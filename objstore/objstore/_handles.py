@@ -1,0 +1,151 @@
+"""What the classes of the public API stand on: sessions, and handles to enter.
+
+A session is an engine that one caller opened: it knows whether it is closed and, for
+the asynchronous API, to which event loop it belongs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import anyio.lowlevel
+
+from objstore import _drivers
+from objstore._effects import Steps
+from objstore._engine import Engine
+from objstore.errors import ClosedError, ObjStoreError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class WrongEventLoopError(ObjStoreError, RuntimeError):
+    """The asynchronous handle belongs to another event loop."""
+
+    what: str
+
+    def __init__(self, *, what: str) -> None:
+        super().__init__(
+            f"{what} was opened on another event loop; open it again on this one, or "
+            "use the synchronous API, whose handles work everywhere",
+            what=what,
+        )
+
+
+def current_loop() -> object:
+    """Give what identifies the running event loop."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return anyio.lowlevel.current_token().native_token
+
+
+class Session:
+    """An engine as one caller opened it; here for any thread, without event loop."""
+
+    is_async = False
+    """Whether what runs on it can await."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_closed = False
+
+    @property
+    def what(self) -> str:
+        """Give what errors call it."""
+        return f"the store {self.engine.url}"
+
+    def check(self) -> None:
+        """Raise `ClosedError` after its end."""
+        if self.is_closed:
+            raise ClosedError(what=self.what)
+
+    def run(self, steps: Steps[T]) -> T:
+        """Carry object logic out, blocking this thread."""
+        self.check()
+        return _drivers.run(self.engine, steps)
+
+    async def arun(self, steps: Steps[T], *, is_checked: bool = True) -> T:
+        """Carry object logic out; never suspends, so that `twin` can step it."""
+        if is_checked:
+            self.check()
+        return _drivers.run(self.engine, steps)
+
+
+class AsyncSession(Session):
+    """An engine as one asynchronous caller opened it, on the running event loop."""
+
+    is_async = True
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._loop = current_loop()
+
+    def check(self) -> None:
+        """Raise `ClosedError` after its end, `WrongEventLoopError` on another loop."""
+        super().check()
+        if current_loop() is not self._loop:
+            raise WrongEventLoopError(what=self.what)
+
+    async def arun(self, steps: Steps[T], *, is_checked: bool = True) -> T:
+        """Carry object logic out; unchecked also after the session's end."""
+        if is_checked:
+            self.check()
+        return await _drivers.arun(self.engine, steps)
+
+
+def twin(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """Make the synchronous twin of a method, with its signature and docstring.
+
+    On a synchronous session a method's coroutine never suspends: one step ends it.
+    """
+
+    @wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        coroutine = method(self, *args, **kwargs)
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+        raise AssertionError(method)
+
+    return call
+
+
+A = TypeVar("A", bound=AbstractAsyncContextManager[Any])
+
+
+class Handle(Generic[A]):
+    """A thing that is opened by `await` or by `async with`."""
+
+    def __init__(self, opening: Callable[[], Awaitable[A]]) -> None:
+        self._opening = opening
+        self._opened: A | None = None
+
+    def __await__(self) -> Generator[Any, Any, A]:
+        """Open it; the caller closes it."""
+        return self._opening().__await__()
+
+    async def __aenter__(self) -> A:
+        """Open it for a block."""
+        self._opened = await self._opening()
+        await self._opened.__aenter__()
+        return self._opened
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Close it."""
+        assert self._opened is not None
+        return await self._opened.__aexit__(kind, error, traceback)

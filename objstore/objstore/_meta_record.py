@@ -1,0 +1,153 @@
+"""The body of META records. Law: docs/format.md, "META". Pure."""
+
+from __future__ import annotations
+
+from struct import Struct, error
+from typing import Final, NamedTuple
+
+from objstore._engine import ChangeKind, Extent, Meta, StoredMeta
+from objstore_log import Kind, NewRecord, Record
+
+_PREFIX = Struct("<B3xII4xQQQQQq")
+PREFIX_BYTES: Final = _PREFIX.size
+assert PREFIX_BYTES == 64  # noqa: PLR2004 - the format page says so
+_EXPIRES_PLACE: Final = 40
+_EXTENT = Struct("<QI4xQ")
+_CHANGES: Final[tuple[ChangeKind, ...]] = ("put", "meta", "delete", "link", "expire")
+
+
+class Content(NamedTuple):
+    """The content that a META refers to, as the log has it."""
+
+    extents: tuple[Extent, ...]
+    relative_index: int | None
+    """Set when the first own chunk of the append is the start of the last extent."""
+    stored_size: int
+
+
+class MetaFacts(NamedTuple):
+    """What the projection needs of a META, without its document."""
+
+    change: ChangeKind
+    extents: tuple[Extent, ...]
+    size: int
+    stored_size: int
+    expires_ns: int
+    previous: int
+    size_delta: int
+
+
+def encode_meta(
+    meta: Meta, content: Content, *, previous: int, size_delta: int
+) -> NewRecord:
+    """Give the record that says a change.
+
+    Args:
+        meta: the change.
+        content: its chunks; a relative extent's first sequence is its index.
+        previous: the sequence of the name's META before this one.
+        size_delta: what it adds to the live content bytes.
+    """
+    expires = meta.expires_ns or 0
+    if meta.ttl_ns is not None:
+        expires = meta.ttl_ns
+    parts = [
+        _PREFIX.pack(
+            _CHANGES.index(meta.change) + 1,
+            len(content.extents),
+            meta.chunk_bytes,
+            meta.size,
+            content.stored_size,
+            meta.content_time_ns or 0,
+            expires,
+            previous,
+            size_delta,
+        )
+    ]
+    parts += [
+        _EXTENT.pack(extent.first, extent.count, extent.size)
+        for extent in content.extents
+    ]
+    relative: tuple[int, ...] = ()
+    if content.relative_index is not None:
+        relative = (PREFIX_BYTES + (len(content.extents) - 1) * _EXTENT.size,)
+    parts.append(meta.document)
+    return NewRecord(
+        Kind.META,
+        b"".join(parts),
+        key=meta.name.encode(),
+        nuid=meta.nuid,
+        relative=relative,
+        after_commit=() if meta.ttl_ns is None else (_EXPIRES_PLACE,),
+    )
+
+
+def decode_meta(record: Record) -> StoredMeta:
+    """Read a META record.
+
+    Raises:
+        ValueError: the body is not of this format (its checksum was right).
+    """
+    body = bytes(record.body)
+    change, count, chunk_bytes, size, stored, content_time, expires, _, _ = _prefix(
+        body
+    )
+    extents = _extents(body, count)
+    return StoredMeta(
+        record.sequence,
+        record.time_ns,
+        record.key.decode(),
+        body[PREFIX_BYTES + count * _EXTENT.size :],
+        change,
+        record.nuid,
+        size,
+        chunk_bytes,
+        extents,
+        content_time or record.time_ns,
+        expires or None,
+        stored,
+    )
+
+
+def decode_facts(body: bytes) -> MetaFacts:
+    """Read what the projection needs of a META's body."""
+    change, count, _, size, stored, _, expires, previous, delta = _prefix(body)
+    return MetaFacts(
+        change, _extents(body, count), size, stored, expires, previous, delta
+    )
+
+
+def size_delta_of(body: bytes) -> int:
+    """Give what a META adds to the live content bytes."""
+    return _prefix(body)[8]
+
+
+def _prefix(
+    body: bytes,
+) -> tuple[ChangeKind, int, int, int, int, int, int, int, int]:
+    try:
+        number, *rest = _PREFIX.unpack_from(body)
+        change = _CHANGES[number - 1]
+    except (error, IndexError) as cause:
+        raise ValueError("a META record's prefix is not of this format") from cause
+    count, chunk_bytes, size, stored, content_time, expires, previous, delta = rest
+    return (
+        change,
+        count,
+        chunk_bytes,
+        size,
+        stored,
+        content_time,
+        expires,
+        previous,
+        delta,
+    )
+
+
+def _extents(body: bytes, count: int) -> tuple[Extent, ...]:
+    if PREFIX_BYTES + count * _EXTENT.size > len(body):
+        raise ValueError("a META record's extents are cut short")
+    return tuple(
+        Extent(*_EXTENT.unpack_from(body, PREFIX_BYTES + place * _EXTENT.size))
+        for place in range(count)
+    )

@@ -1,0 +1,174 @@
+"""Buckets: create, change, seal, describe, and give their dead bytes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from objstore import _engine as ops
+from objstore._config import (
+    ObjectStoreConfig,
+    Sync,
+    check_update,
+    differing_fields,
+    duration_of,
+    encode_config,
+    engine_options,
+    resolve_config,
+)
+from objstore._effects import Steps
+from objstore._engine import Engine, call
+from objstore._expiry import Scope, expire_due, is_due
+from objstore._names import check_bucket_name
+from objstore._operations import config_of
+from objstore._types import ObjectStoreStatus, RetentionReport
+from objstore.errors import BucketExistsError, BucketNotFoundError, NotSupportedError
+
+Params = Mapping[str, Any]
+
+
+def create_bucket(
+    engine: Engine,
+    config: ObjectStoreConfig | str | None,
+    params: Params,
+    *,
+    sync: Sync,
+) -> Steps[str]:
+    """Create a bucket, or find it there with the same configuration."""
+    wanted = resolve_config(config, params, sync=sync)
+    _check_engine(engine, wanted)
+    op = ops.CreateBucket(wanted.bucket, encode_config(wanted), engine_options(wanted))
+    try:
+        yield from call(op)
+    except BucketExistsError as error:
+        state = error.state or (yield from call(ops.GetBucket(wanted.bucket)))
+        differing = differing_fields(config_of(state.document), wanted)
+        if differing:
+            raise BucketExistsError(
+                bucket=wanted.bucket, differing=differing, state=state
+            ) from None
+    return wanted.bucket
+
+
+def _check_engine(engine: Engine, config: ObjectStoreConfig) -> None:
+    if config.replicas > 1 and ops.Capability.REPLICAS not in engine.capabilities:
+        raise NotSupportedError(
+            what=f"replicas={config.replicas} of bucket {config.bucket!r}",
+            hint="the JetStream engine has replicas; use replicas=1 with this one",
+        )
+
+
+def bind_bucket(engine: Engine, bucket: str, *, create: bool, sync: Sync) -> Steps[str]:
+    """Find a bucket, or create it."""
+    check_bucket_name(bucket)
+    try:
+        yield from call(ops.GetBucket(bucket))
+    except BucketNotFoundError:
+        if not create:
+            raise
+        yield from create_bucket(engine, bucket, {}, sync=sync)
+    return bucket
+
+
+def update_bucket(
+    engine: Engine, config: ObjectStoreConfig | str | None, params: Params
+) -> Steps[str]:
+    """Change a bucket's configuration; single fields leave the others as they are."""
+    named = config.bucket if isinstance(config, ObjectStoreConfig) else config
+    bucket = check_bucket_name(params.get("bucket", named))
+    state = yield from call(ops.GetBucket(bucket))
+    existing = config_of(state.document)
+    wanted = resolve_config(
+        config if isinstance(config, ObjectStoreConfig) else None,
+        {**params, "bucket": bucket},
+        base=existing,
+    )
+    check_update(existing, wanted)
+    _check_engine(engine, wanted)
+    yield from call(
+        ops.UpdateBucket(bucket, encode_config(wanted), engine_options(wanted))
+    )
+    return bucket
+
+
+def delete_bucket(bucket: str) -> Steps[bool]:
+    """Delete a bucket and everything in it."""
+    yield from call(ops.DeleteBucket(check_bucket_name(bucket)))
+    return True
+
+
+def list_buckets() -> Steps[list[str]]:
+    """Give the names of all buckets."""
+    return sorted((yield from call(ops.ListBuckets())))
+
+
+def seal(scope: Scope) -> Steps[bool]:
+    """Mark what is due, then refuse changes from now on."""
+    state = yield from call(ops.GetBucket(scope.bucket))
+    if not state.sealed:
+        yield from expire_due(scope)
+        yield from call(ops.SealBucket(scope.bucket))
+    return True
+
+
+def status(scope: Scope) -> Steps[ObjectStoreStatus]:
+    """Describe a bucket; what has expired does not count, marked or not."""
+    state = yield from call(ops.GetBucket(scope.bucket))
+    usage = yield from call(ops.GetUsage(scope.bucket))
+    config = config_of(state.document)
+    count, size = usage.count, usage.size
+    if not state.sealed and count:
+        now_ns = scope.engine.now_ns()
+        due = yield from call(ops.DueExpiries(scope.bucket, now_ns, count))
+        count -= len(due)
+        size -= sum(stored.size for stored in due)
+    return ObjectStoreStatus(
+        bucket=scope.bucket,
+        description=config.description,
+        ttl=duration_of(config.ttl),
+        storage=config.storage,
+        replicas=config.replicas,
+        sealed=state.sealed,
+        size=size,
+        count=count,
+        backing_store="memory"
+        if config.storage == "memory"
+        else scope.engine.backing_store,
+        stored_size=usage.stored_size,
+        max_bytes=config.max_bytes,
+        segments=usage.segments,
+        sync=config.sync,
+        metadata=None if config.metadata is None else dict(config.metadata),
+        last_sequence=usage.last_sequence,
+        first_change=usage.first_change,
+        held_by=dict(usage.held_by),
+    )
+
+
+def run_retention(engine: Engine, *, dry_run: bool) -> Steps[RetentionReport]:
+    """Mark what is due and give dead bytes back, bucket by bucket."""
+    expired = removed = reclaimed = 0
+    for bucket in (yield from call(ops.ListBuckets())):
+        scope = Scope(engine, bucket)
+        try:
+            state = yield from call(ops.GetBucket(bucket))
+            if not state.sealed:
+                expire = _count_due if dry_run else expire_due
+                expired += yield from expire(scope)
+            gone = yield from call(ops.Reclaim(bucket, dry_run=dry_run))
+        except BucketNotFoundError:
+            # It was deleted since it was listed.
+            continue
+        removed += gone.removed
+        reclaimed += gone.bytes
+    return RetentionReport(expired, removed, reclaimed, dry_run)
+
+
+def _count_due(scope: Scope) -> Steps[int]:
+    """Count what a run would mark, a page at a time."""
+    now_ns, count = scope.engine.now_ns(), 0
+    rows = yield from call(ops.Page(scope.bucket))
+    while rows:
+        count += sum(is_due(row, now_ns) for row in rows)
+        rows = yield from call(ops.Page(scope.bucket, start_after=rows[-1].name))
+    return count

@@ -1,0 +1,167 @@
+"""Listing names: in pages, and by directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from objstore._document import info_of
+from objstore._effects import Steps
+from objstore._engine import Page, StoredMeta, call
+from objstore._expiry import PAGE_ROWS, Scope, as_expired, is_due, is_sealed
+from objstore._names import OBJECT_NAME_BYTES_MAX, text_fault
+from objstore._types import Listing, ObjectInfo
+from objstore.errors import BadObjectMetaError
+
+_GREATEST = "\U0010ffff" * (OBJECT_NAME_BYTES_MAX // 4)
+"""No name goes on with anything greater."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which names to list."""
+
+    prefix: str = ""
+    show_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A page of names, and where the next one starts; `None` after the last."""
+
+    metas: list[StoredMeta]
+    next_start_after: str | None
+
+
+def check_query(
+    prefix: str, start_after: str | None = None, limit: int | None = None
+) -> None:
+    """Check the arguments of a listing.
+
+    Raises:
+        BadObjectMetaError: a text is none that UTF-8 can hold, or the limit is
+            negative.
+    """
+    for field, text in (("prefix", prefix), ("start_after", start_after or "")):
+        fault = text_fault(text, control_characters=True)
+        if fault is not None:
+            hint = "give text that UTF-8 can hold"
+            raise BadObjectMetaError(field=field, value=text, problem=fault, hint=hint)
+    if limit is not None and limit < 0:
+        hint = "give 0 or more, or None for all"
+        raise BadObjectMetaError(
+            field="limit", value=limit, problem="is negative", hint=hint
+        )
+
+
+def next_rows(
+    scope: Scope, query: Query, start_after: str | None, limit: int = PAGE_ROWS
+) -> Steps[Rows]:
+    """Give the visible ones of the next `limit` names."""
+    rows = yield from call(Page(scope.bucket, query.prefix, start_after, limit))
+    now_ns = scope.engine.now_ns()
+    if any(is_due(row, now_ns) for row in rows) and not (yield from is_sealed(scope)):
+        rows = [as_expired(row) if is_due(row, now_ns) else row for row in rows]
+    metas = [row for row in rows if query.show_deleted or not row.is_marker]
+    return Rows(metas, rows[-1].name if len(rows) == limit else None)
+
+
+def next_infos(
+    scope: Scope, query: Query, start_after: str | None
+) -> Steps[tuple[list[ObjectInfo], str | None]]:
+    """Give a page of objects, and where the next one starts."""
+    check_query(query.prefix, start_after)
+    rows = yield from next_rows(scope, query, start_after)
+    return [info_of(scope.bucket, row) for row in rows.metas], rows.next_start_after
+
+
+def list_infos(
+    scope: Scope, query: Query, *, start_after: str | None, limit: int | None
+) -> Steps[list[ObjectInfo]]:
+    """Give objects in the order of their names."""
+    check_query(query.prefix, start_after, limit)
+    infos: list[ObjectInfo] = []
+    while limit is None or len(infos) < limit:
+        room = PAGE_ROWS if limit is None else min(limit - len(infos), PAGE_ROWS)
+        rows = yield from next_rows(scope, query, start_after, room)
+        infos += [info_of(scope.bucket, row) for row in rows.metas]
+        start_after = rows.next_start_after
+        if start_after is None:
+            break
+    return infos
+
+
+class _Directory:
+    """Sorts names into the objects and the prefixes right in a directory. Pure."""
+
+    def __init__(
+        self, prefix: str, delimiter: str, start_after: str | None, limit: int | None
+    ) -> None:
+        self._prefix = prefix
+        self._delimiter = delimiter
+        self._after = None if start_after is None else start_after.encode()
+        self._limit = limit
+        self.metas: list[StoredMeta] = []
+        self.prefixes: list[str] = []
+        self.entry: str | None = None
+        """The entry that was added last."""
+
+    def add(self, metas: Iterable[StoredMeta]) -> bool:
+        """Take names in their order; say whether one was left out for the limit."""
+        for meta in metas:
+            entry = self._entry_of(meta.name)
+            known = self._after is not None and entry.encode() <= self._after
+            if known or (self.prefixes and self.prefixes[-1] == entry):
+                continue
+            if self._limit == len(self.metas) + len(self.prefixes):
+                return True
+            self.entry = entry
+            if not entry.endswith(self._delimiter):
+                self.metas.append(meta)
+            else:
+                self.prefixes.append(entry)
+        return False
+
+    def behind(self, name: str) -> str:
+        """Give where to look on behind a name: behind a directory that is known."""
+        entry = self._entry_of(name)
+        known = self._after is not None and entry.encode() <= self._after
+        if entry != name and (known or entry in self.prefixes[-1:]):
+            return entry + _GREATEST
+        return name
+
+    def _entry_of(self, name: str) -> str:
+        """Give the directory right in this one that a name is in, else the name."""
+        end = name.find(self._delimiter, len(self._prefix))
+        return name if end < 0 else name[: end + len(self._delimiter)]
+
+
+def list_directory(
+    scope: Scope,
+    prefix: str,
+    *,
+    delimiter: str,
+    start_after: str | None,
+    limit: int | None,
+) -> Steps[Listing]:
+    """Give what is right in a directory."""
+    check_query(prefix, start_after, limit)
+    if not delimiter:
+        raise BadObjectMetaError(
+            field="delimiter",
+            value=delimiter,
+            problem="is empty",
+            hint='give what separates directories, such as "/"',
+        )
+    directory = _Directory(prefix, delimiter, start_after, limit)
+    is_cut, place = False, start_after
+    while not is_cut:
+        behind = None if place is None else directory.behind(place)
+        rows = yield from next_rows(scope, Query(prefix), behind)
+        is_cut = directory.add(rows.metas)
+        place = rows.next_start_after
+        if place is None:
+            break
+    infos = [info_of(scope.bucket, meta) for meta in directory.metas]
+    following = (directory.entry or start_after) if is_cut else None
+    return Listing(infos, directory.prefixes, following)

@@ -1,0 +1,279 @@
+"""Reading content: whole, in part, into a buffer, into a file; always verified."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import IO, TypeVar
+
+from objstore._digest import digest_text
+from objstore._document import info_of
+from objstore._effects import Blocking, Steps, compute
+from objstore._engine import Buffer, Pin, PinHandle, ReadChunks, StoredMeta, call
+from objstore._expiry import Scope
+from objstore._links import Version, resolve
+from objstore._names import check_object_name
+from objstore._operations import existing, naming, seen
+from objstore._operations_write import Progress
+from objstore._ranges import Span, plan_spans, resolve_range, trim
+from objstore._types import ObjectInfo
+from objstore.errors import CorruptionError, DigestMismatchError
+from objstore_log.errors import SequenceGoneError
+
+T = TypeVar("T")
+SLAB_BYTES = 1024 * 1024
+"""What is read, hashed and handed on at a time: it stays in the processor's cache."""
+ATTEMPTS_MAX = 20
+"""How often a read looks up again when its version went away between two steps."""
+
+
+def get_info(scope: Scope, name: str, *, show_deleted: bool) -> Steps[ObjectInfo]:
+    """Give an object or a link itself."""
+    check_object_name(name)
+    stored = yield from seen(scope, name)
+    if not (show_deleted and stored is not None):
+        stored = existing(scope, name, stored)
+    return info_of(scope.bucket, stored)
+
+
+def exists(scope: Scope, name: str) -> Steps[bool]:
+    """Say whether there is an object or a link."""
+    check_object_name(name)
+    stored = yield from seen(scope, name)
+    return stored is not None and not stored.is_marker
+
+
+def read_version(
+    scope: Scope,
+    name: str,
+    read: Callable[[Version], Steps[T]],
+    *,
+    is_pinned: bool = False,
+) -> Steps[T]:
+    """Read the object behind a name, all of it from one version.
+
+    A short read goes without a pin and looks up again when its version went away.
+    """
+    check_object_name(name)
+    attempts = 0
+    while True:
+        version = yield from resolve(scope, name)
+        pin: PinHandle | None = None
+        try:
+            if is_pinned or attempts or version.stored.size > SLAB_BYTES:
+                pin = yield from call(Pin(version.scope.bucket, version.stored))
+            return (yield from read(version))
+        except SequenceGoneError:
+            attempts += 1
+            if attempts == ATTEMPTS_MAX:
+                raise
+        except CorruptionError as error:
+            raise naming(error, version.stored.name) from error
+        finally:
+            if pin is not None:
+                pin.release()
+
+
+def read_span(scope: Scope, stored: StoredMeta, span: Span) -> Steps[list[Buffer]]:
+    """Read a span's bytes, in pieces."""
+    op = ReadChunks(scope.bucket, stored, span.index, span.count)
+    return trim((yield from call(op)), span)
+
+
+class Digest:
+    """SHA-256 over what is read, compared at the end with what was put."""
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._found = hashlib.sha256()
+
+    def update(self, pieces: list[Buffer]) -> None:
+        """Take the next pieces."""
+        for piece in pieces:
+            self._found.update(piece)
+
+    def check(self) -> None:
+        """Raise `DigestMismatchError` when it is not the stated one."""
+        stated = self._version.document.digest
+        digest = self._found.digest()
+        if stated and stated != digest:
+            raise DigestMismatchError(
+                bucket=self._version.scope.bucket,
+                name=self._version.stored.name,
+                expected=digest_text(stated),
+                actual=digest_text(digest),
+                stored=True,
+            )
+
+
+def consume(
+    version: Version,
+    take: Callable[[list[Buffer]], object],
+    *,
+    verify: bool = True,
+    blocks: bool = False,
+    progress: Progress | None = None,
+) -> Steps[None]:
+    """Read a whole content and hand it on in slabs of pieces.
+
+    Args:
+        version: What to read.
+        take: Gets the pieces of each slab.
+        verify: Whether the digest is checked.
+        blocks: Whether `take` may block.
+        progress: Called per slab.
+    """
+    scope, stored = version.scope, version.stored
+    digest = Digest(version) if verify else None
+
+    def work(pieces: list[Buffer]) -> None:
+        if digest is not None:
+            digest.update(pieces)
+        take(pieces)
+
+    chunk_bytes = stored.chunk_bytes
+    for span in plan_spans(0, stored.size, chunk_bytes=chunk_bytes, limit=SLAB_BYTES):
+        pieces = yield from read_span(scope, stored, span)
+        step = partial(work, pieces)
+        yield from call(Blocking(step)) if blocks else compute(step, span.size)
+        if progress is not None:
+            progress(span.offset + span.size, stored.size)
+    if digest is not None and stored.size:
+        digest.check()
+
+
+def joined(pieces: list[Buffer]) -> bytes:
+    """Make one `bytes`; a piece that is one already is not copied."""
+    if len(pieces) == 1:
+        return bytes(pieces[0])
+    return b"".join(pieces)
+
+
+class Gathered:
+    """Pieces on their way to one `bytes`, never twice in memory when they are many."""
+
+    def __init__(self, size: int) -> None:
+        self._pieces: list[Buffer] = []
+        self._file = io.BytesIO() if size > SLAB_BYTES else None
+
+    def take(self, pieces: list[Buffer]) -> None:
+        """Take the next pieces."""
+        if self._file is None:
+            self._pieces.extend(pieces)
+        else:
+            self._file.writelines(pieces)
+
+    def result(self) -> bytes:
+        """Give all of them; a large result is the file's own memory, not a copy."""
+        if self._file is None:
+            return joined(self._pieces)
+        return self._file.getvalue()
+
+
+def get(scope: Scope, name: str, *, verify: bool) -> Steps[bytes]:
+    """Give the whole content behind a name."""
+
+    def read(version: Version) -> Steps[bytes]:
+        gathered = Gathered(version.stored.size)
+        yield from consume(version, gathered.take, verify=verify)
+        return gathered.result()
+
+    return (yield from read_version(scope, name, read))
+
+
+def get_range(
+    scope: Scope, name: str, *, start: int, end: int | None, length: int | None
+) -> Steps[bytes]:
+    """Give some bytes of the content behind a name."""
+
+    def read(version: Version) -> Steps[bytes]:
+        stored = version.stored
+        offset, size = resolve_range(
+            scope.bucket, name, size=stored.size, start=start, end=end, length=length
+        )
+        gathered = Gathered(size)
+        for span in plan_spans(
+            offset, size, chunk_bytes=stored.chunk_bytes, limit=SLAB_BYTES
+        ):
+            pieces = yield from read_span(version.scope, stored, span)
+            yield from compute(partial(gathered.take, pieces), span.size)
+        return gathered.result()
+
+    return (yield from read_version(scope, name, read))
+
+
+def get_into(scope: Scope, name: str, buffer: object) -> Steps[int]:
+    """Write the whole content behind a name into a buffer; give its size."""
+    target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+    if target.readonly:
+        message = "the buffer is read-only; give a bytearray or another writable one"
+        raise ValueError(message)
+
+    def read(version: Version) -> Steps[int]:
+        size = version.stored.size
+        if len(target) < size:
+            message = (
+                f"the buffer has {len(target)} bytes and object {name!r} has {size}; "
+                "give a larger one"
+            )
+            raise ValueError(message)
+        offset = 0
+
+        def take(pieces: list[Buffer]) -> None:
+            nonlocal offset
+            for piece in pieces:
+                target[offset : offset + len(piece)] = piece
+                offset += len(piece)
+
+        yield from consume(version, take)
+        return size
+
+    return (yield from read_version(scope, name, read))
+
+
+def download(
+    scope: Scope, name: str, path: str | os.PathLike[str], *, progress: Progress | None
+) -> Steps[ObjectInfo]:
+    """Write the content behind a name to a file, which appears whole or not at all."""
+    target: str = os.path.abspath(os.fspath(path))  # noqa: PTH100 - text for os calls
+    unique = f".objstore-{scope.engine.new_nuid().hex()}.part"
+    temporary = os.path.join(os.path.dirname(target), unique)  # noqa: PTH118, PTH120 - the same
+
+    def read(version: Version) -> Steps[ObjectInfo]:
+        file = yield from call(Blocking(partial(_create, temporary, target)))
+        try:
+            yield from consume(version, file.writelines, blocks=True, progress=progress)
+            yield from call(Blocking(partial(_finish, file, temporary, target)))
+        except BaseException:
+            # At once and not through the driver, which may be cancelled: it is short.
+            file.close()
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)  # noqa: PTH108 - as the other calls here
+            raise
+        return version.info
+
+    return (yield from read_version(scope, name, read))
+
+
+def _create(temporary: str, target: str) -> IO[bytes]:
+    if os.path.isdir(target):  # noqa: PTH112 - as the other calls here
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    return open(temporary, "xb")  # noqa: PTH123 - closed by `download`
+
+
+def _finish(file: IO[bytes], temporary: str, target: str) -> None:
+    """Make the file durable under its name."""
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    os.replace(temporary, target)  # noqa: PTH105 - as the other calls here
+    folder = os.open(os.path.dirname(target), os.O_RDONLY)  # noqa: PTH120 - the same
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

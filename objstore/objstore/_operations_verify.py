@@ -1,0 +1,166 @@
+"""Checking what is stored: every record, and the digest of every live object."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+from objstore import _engine as ops
+from objstore._document import decode_document
+from objstore._effects import Steps
+from objstore._engine import Engine, StoredMeta, call
+from objstore._expiry import Scope
+from objstore._links import Version
+from objstore._operations_list import Query, check_query, next_rows
+from objstore._operations_read import consume
+from objstore._operations_write import Progress
+from objstore._types import Damage, VerifyReport
+from objstore.errors import (
+    BadObjectMetaError,
+    BucketNotFoundError,
+    CorruptionError,
+    DigestMismatchError,
+)
+from objstore_log.errors import SequenceGoneError
+
+
+class _Check:
+    """What one check has found so far. Pure."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.objects = 0
+        self.bytes = 0
+        self.damaged: list[Damage] = []
+        self.hit: list[StoredMeta] = []
+        """Versions in this bucket whose content is damaged."""
+        self.total: int | None = None
+        self._progress = progress
+
+    def add(self, size: int) -> None:
+        """Count bytes that were read."""
+        self.bytes += size
+        if self._progress is not None:
+            self._progress(self.bytes, self.total)
+
+    def explains(self, found: ops.DamageFound) -> bool:
+        """Say whether a damaged record is one of a version that is named already."""
+        sequence = found.sequence
+        return sequence is not None and any(
+            stored.sequence == sequence
+            or any(
+                extent.first <= sequence < extent.first + extent.count
+                for extent in stored.extents
+            )
+            for stored in self.hit
+        )
+
+    def report(self) -> VerifyReport:
+        """Give the result."""
+        ok = not self.damaged
+        return VerifyReport(ok, self.objects, self.bytes, self.damaged)
+
+
+def damage_of(bucket: str, found: ops.DamageFound) -> Damage:
+    """Give an engine's finding as users see it."""
+    return Damage(
+        bucket, found.name, found.sequence, found.segment, found.position, found.reason
+    )
+
+
+def verify_bucket(
+    scope: Scope, prefix: str, *, repair: bool, progress: Progress | None
+) -> Steps[VerifyReport]:
+    """Check a bucket's records and contents; with a prefix, only those contents."""
+    check_query(prefix)
+    check = _Check(progress)
+    yield from _check_bucket(scope, prefix, check, repair=repair)
+    return check.report()
+
+
+def verify_store(
+    engine: Engine, *, repair: bool, progress: Progress | None
+) -> Steps[VerifyReport]:
+    """Check every bucket."""
+    check = _Check(progress)
+    for bucket in (yield from call(ops.ListBuckets())):
+        # One may be deleted since they were listed.
+        with suppress(BucketNotFoundError):
+            yield from _check_bucket(Scope(engine, bucket), "", check, repair=repair)
+    return check.report()
+
+
+def _check_bucket(
+    scope: Scope, prefix: str, check: _Check, *, repair: bool
+) -> Steps[None]:
+    if repair:
+        yield from call(ops.RepairCatalog(scope.bucket))
+    records: list[ops.DamageFound] = []
+    if not prefix:
+        usage = yield from call(ops.GetUsage(scope.bucket))
+        check.total = check.bytes + usage.stored_size + usage.size
+        records = yield from _check_records(scope, check)
+    place: str | None = None
+    while True:
+        rows = yield from next_rows(scope, Query(prefix), place)
+        for stored in rows.metas:
+            yield from _check_content(scope, stored, check)
+        place = rows.next_start_after
+        if place is None:
+            break
+    check.damaged += [
+        damage_of(scope.bucket, found) for found in records if not check.explains(found)
+    ]
+    check.hit.clear()
+
+
+def _check_records(scope: Scope, check: _Check) -> Steps[list[ops.DamageFound]]:
+    found: list[ops.DamageFound] = []
+    token: object | None = None
+    while True:
+        page = yield from call(ops.VerifyRecords(scope.bucket, token))
+        found += page.damaged
+        check.add(page.bytes)
+        token = page.token
+        if token is None:
+            return found
+
+
+def _check_content(scope: Scope, stored: StoredMeta, check: _Check) -> Steps[None]:
+    """Read a version as a reader would."""
+    damage = partial(Damage, scope.bucket, stored.name, stored.sequence)
+    check.objects += 1
+    try:
+        return (yield from _read(scope, stored, check))
+    except CorruptionError as error:
+        found = damage(error.segment, error.position, error.reason)
+    except (DigestMismatchError, BadObjectMetaError) as error:
+        found = damage(0, 0, str(error))
+    except SequenceGoneError:
+        last = yield from call(ops.Last(scope.bucket, stored.name))
+        if last is None or last.sequence != stored.sequence:
+            return
+        found = damage(0, 0, "its content is missing")
+    check.damaged.append(found)
+    check.hit.append(stored)
+
+
+def _read(scope: Scope, stored: StoredMeta, check: _Check) -> Steps[None]:
+    version = Version(scope, stored, decode_document(stored.document))
+    if not stored.size:
+        return
+    pin = yield from call(ops.Pin(scope.bucket, stored))
+    try:
+        yield from consume(
+            version, lambda pieces: check.add(sum(len(piece) for piece in pieces))
+        )
+    finally:
+        pin.release()
+
+
+def found_at_opening() -> Steps[list[Damage]]:
+    """Give what opening found damaged, without a check."""
+    damaged: list[Damage] = []
+    for bucket in (yield from call(ops.ListBuckets())):
+        found = yield from call(ops.Damaged(bucket))
+        damaged += [damage_of(bucket, one) for one in found]
+    return damaged

@@ -1,0 +1,277 @@
+"""The asynchronous `Store`, and which engine a URL means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Self
+
+import anyio.to_thread
+
+from objstore import _drivers
+from objstore import _operations_bucket as buckets
+from objstore import _operations_verify as checks
+from objstore._bucket import ObjectStore
+from objstore._config import ObjectStoreConfig, Sync, seconds_of
+from objstore._effects import Steps
+from objstore._engine import Capability, Engine
+from objstore._handles import AsyncSession, Handle, Session
+from objstore._operations_write import Progress
+from objstore._schedule import RetentionSchedule
+from objstore._types import Damage, Duration, RetentionReport, VerifyReport
+from objstore.errors import NotSupportedError
+
+DEFAULT_URL = "./objstore-data"
+RETENTION_INTERVAL_S = 60
+URL_VARIABLE = "OBJSTORE"
+Url = str | os.PathLike[str] | None
+
+
+def _open_embedded(url: str, **options: Any) -> Engine:
+    # Not before it is asked for: a JetStream user needs no log.
+    from objstore._embedded import open_embedded  # noqa: PLC0415
+
+    return open_embedded(url, **options)
+
+
+def _open_jetstream(url: str, **options: Any) -> Engine:  # noqa: ARG001 - as the others
+    raise NotSupportedError(
+        what=f"the JetStream engine ({url})",
+        hint="this version has the embedded one only; give a directory or memory:",
+    )
+
+
+ENGINES: dict[str, Callable[..., Engine]] = {
+    "file": _open_embedded,
+    "memory": _open_embedded,
+    "nats": _open_jetstream,
+    "tls": _open_jetstream,
+}
+"""Which engine opens a URL, by its scheme; a text without one is a directory."""
+
+
+def open_engine(
+    url: Url, *, create: bool, sync: Sync, lock_timeout: Duration | None
+) -> Engine:
+    """Open the engine that a URL means; blocks.
+
+    Raises:
+        NotSupportedError: there is none.
+    """
+    if url is None:
+        url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    text = os.fspath(url)
+    scheme, colon, rest = text.partition(":")
+    known = scheme in ENGINES and isinstance(url, str)
+    if colon and not known and rest.startswith("//"):
+        raise NotSupportedError(
+            what=f"a store at {text!r}",
+            hint="give file: and a directory, a path, or memory:",
+        )
+    opening = ENGINES[scheme if colon and known else "file"]
+    timeout_s = seconds_of(lock_timeout)
+    return opening(text, create=create, sync=sync, lock_timeout=timeout_s)
+
+
+class StoreBase:
+    """What both stores share: all that does not block."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        sync: Sync = "always",
+        retention_interval: Duration | None = None,
+    ) -> None:
+        self._session = session
+        self._engine = session.engine
+        self._sync: Sync = sync
+        interval_s = seconds_of(retention_interval)
+        self._schedule = RetentionSchedule(session.engine, interval_s)
+        self._run = session.arun
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._engine.url
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What its engine can do."""
+        return self._engine.capabilities
+
+    @property
+    def damaged(self) -> list[Damage]:
+        """What opening found damaged; `verify` looks further."""
+        self._session.check()
+        # An engine that has to be awaited has no files that could be damaged.
+        if Capability.SYNCHRONOUS not in self._engine.capabilities:
+            return []
+        return _drivers.run(self._engine, checks.found_at_opening())
+
+    def jetstream(self) -> Self:
+        """Give the store itself, for code that was written for a NATS connection."""
+        return self
+
+    def _end(self) -> bool:
+        """End the session; say whether it had not ended before."""
+        if self._session.is_closed:
+            return False
+        self._session.check()
+        self._session.is_closed = True
+        self._schedule.stop()
+        return True
+
+    def _create(
+        self, config: ObjectStoreConfig | str | None, params: Mapping[str, Any]
+    ) -> Steps[str]:
+        return buckets.create_bucket(self._engine, config, params, sync=self._sync)
+
+    def _bind(self, bucket: str, *, create: bool) -> Steps[str]:
+        return buckets.bind_bucket(self._engine, bucket, create=create, sync=self._sync)
+
+
+class Store(StoreBase):
+    """All buckets of one place, as `objstore.connect` gives it.
+
+    It belongs to the event loop on which it was opened.
+    """
+
+    async def create_object_store(
+        self, config: ObjectStoreConfig | str | None = None, **params: Any
+    ) -> ObjectStore:
+        """Create a bucket; the same configuration again is fine.
+
+        Args:
+            config: A configuration, which is taken as it is, or the bucket's name.
+            **params: Single fields of `ObjectStoreConfig`; `sync` is the store's
+                unless given.
+
+        Raises:
+            BadBucketError: a field is not allowed.
+            BucketExistsError: the bucket exists with another configuration.
+            NotSupportedError: the engine cannot do it, such as `replicas`.
+        """
+        name = await self._run(self._create(config, params))
+        return ObjectStore(self._session, name)
+
+    async def object_store(self, bucket: str, *, create: bool = False) -> ObjectStore:
+        """Give an existing bucket.
+
+        Args:
+            bucket: Its name.
+            create: Create it when there is none.
+
+        Raises:
+            BucketNotFoundError: there is no such bucket.
+            BadBucketError: the name is not allowed.
+        """
+        name = await self._run(self._bind(bucket, create=create))
+        return ObjectStore(self._session, name)
+
+    async def update_object_store(
+        self, config: ObjectStoreConfig | str | None = None, **params: Any
+    ) -> ObjectStore:
+        """Change a bucket's configuration; objects keep what they have.
+
+        Args:
+            config: The whole new configuration, or the bucket's name.
+            **params: Single fields; the others stay.
+
+        Raises:
+            BadBucketError: a field is not allowed or cannot be changed.
+            BucketNotFoundError: there is no such bucket.
+        """
+        steps = buckets.update_bucket(self._engine, config, params)
+        return ObjectStore(self._session, await self._run(steps))
+
+    async def delete_object_store(self, bucket: str) -> bool:
+        """Delete a bucket and everything in it.
+
+        Raises:
+            BucketNotFoundError: there is no such bucket.
+        """
+        return await self._run(buckets.delete_bucket(bucket))
+
+    async def object_store_names(self) -> list[str]:
+        """Give the names of all buckets, sorted."""
+        return await self._run(buckets.list_buckets())
+
+    async def run_retention(self, *, dry_run: bool = False) -> RetentionReport:
+        """Mark what has expired, and give dead bytes back to the file system.
+
+        It runs every `retention_interval`, too.
+
+        Args:
+            dry_run: Only count.
+        """
+        steps = buckets.run_retention(self._engine, dry_run=dry_run)
+        return await self._run(steps)
+
+    async def verify(
+        self, *, repair: bool = False, progress: Progress | None = None
+    ) -> VerifyReport:
+        """Check every record and every live object of every bucket.
+
+        Args:
+            repair: Rebuild catalogs that differ from their logs.
+            progress: Called with the bytes that are done and their total so far.
+
+        Returns:
+            What is damaged, with every name that shares it.
+        """
+        steps = checks.verify_store(self._engine, repair=repair, progress=progress)
+        return await self._run(steps)
+
+    async def aclose(self) -> None:
+        """Close the store and everything that was opened through it; idempotent."""
+        if self._end():
+            await self._engine.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exit_info: object) -> None:
+        await self.aclose()
+
+
+def connect(
+    url: Url = None,
+    *,
+    create: bool = True,
+    sync: Sync = "always",
+    retention_interval: Duration | None = RETENTION_INTERVAL_S,
+    lock_timeout: Duration | None = None,
+) -> Handle[Store]:
+    """Open a store for asyncio or trio: `await` it, or enter it with `async with`.
+
+    Guarantee: opening the same directory again, here or in another process, is fine.
+
+    Args:
+        url: `file:./data`, a path, or `memory:`; `$OBJSTORE` unless given, and
+            `./objstore-data` without that.
+        create: Make the store when there is none.
+        sync: The default of buckets that are created through it: `"always"`, seconds,
+            or `"never"`.
+        retention_interval: Seconds between two runs of retention; `None` for none.
+        lock_timeout: How long a change waits for a writer in another process; `None`
+            for as long as it takes.
+
+    Raises:
+        StoreNotFoundError: there is no store, and not `create`.
+        StoreVersionError: a newer version wrote it.
+        NotSupportedError: there is no engine for the URL.
+        StorageError: the system refuses.
+    """
+
+    async def opening() -> Store:
+        engine = await anyio.to_thread.run_sync(
+            partial(
+                open_engine, url, create=create, sync=sync, lock_timeout=lock_timeout
+            )
+        )
+        session = AsyncSession(engine)
+        return Store(session, sync=sync, retention_interval=retention_interval)
+
+    return Handle(opening)

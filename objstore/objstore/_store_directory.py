@@ -1,0 +1,201 @@
+"""A store's directory: the STORE file, the writers' locks, one directory per log."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from objstore.errors import StorageError, StoreNotFoundError, StoreVersionError
+from objstore_log import (
+    STORE_BYTES,
+    STORE_VERSION,
+    Environment,
+    FileStorage,
+    MemoryStorage,
+    Storage,
+    StoreHeader,
+    Writers,
+    decode_store_header,
+    encode_store_header,
+)
+
+STORE_NAME: Final = "STORE"
+WRITERS_NAME: Final = "writers"
+LOGS_NAME: Final = "logs"
+MAKING_NAME: Final = "STORE.lock"
+MAKING_TRIES: Final = 500
+MAKING_PAUSE_S: Final = 0.01
+
+
+def system_environment() -> Environment:
+    """Give the real clock and entropy."""
+    return Environment(time.time_ns, time.monotonic, os.urandom)
+
+
+class StoreDirectory:
+    """An open store directory."""
+
+    def __init__(
+        self, storage: Storage, header: StoreHeader, environment: Environment
+    ) -> None:
+        self.storage = storage
+        self.header = header
+        self.environment = environment
+        self.writers = Writers(
+            storage.directory(WRITERS_NAME, create=True),
+            int.from_bytes(environment.random_bytes(8), "little"),
+        )
+        self.writers.enter()
+        self._logs = storage.directory(LOGS_NAME, create=True)
+        # always: who made these names may have been killed before its sync
+        storage.sync_directory()
+
+    def log_directory(self, number: int) -> Storage:
+        """Give the directory of a log, made when missing; its name is durable."""
+        directory = self._logs.directory(f"{number:08x}", create=True)
+        self._logs.sync_directory()
+        return directory
+
+    def remove_log(self, number: int) -> None:
+        """Remove a log's directory with everything in it; missing is fine."""
+        name = f"{number:08x}"
+        if name not in self._logs.names():
+            return
+        directory = self._logs.directory(name)
+        for file in directory.names():
+            directory.remove(file)
+        self._logs.remove_directory(name)
+        self._logs.sync_directory()
+
+    def log_numbers(self) -> list[int]:
+        """Give the numbers of the logs that have a directory."""
+        return [int(name, 16) for name in self._logs.names()]
+
+    def close(self) -> None:
+        """Give the writer lock back."""
+        self.writers.leave()
+
+
+def open_directory(
+    path: str | None, *, create: bool, environment: Environment
+) -> StoreDirectory:
+    """Open the store in a directory (`None`: in memory), or make it.
+
+    Raises:
+        StoreNotFoundError: there is none and `create` is false.
+        StoreVersionError: a newer version wrote it.
+        StorageError: the place cannot be used; the text says why.
+    """
+    if path is None:
+        return open_storage(MemoryStorage(), create=True, environment=environment)
+    _check_place(path, create=create)
+    try:
+        storage = FileStorage(path, create=create)
+        return open_storage(storage, create=create, environment=environment)
+    except OSError as error:
+        if isinstance(error, StorageError | StoreNotFoundError):
+            raise
+        raise StorageError(
+            path=path,
+            operation="open",
+            reason=error.strerror or str(error),
+            errno=error.errno,
+        ) from error
+
+
+def _check_place(path: str, *, create: bool) -> None:
+    place = Path(path)
+    if place.is_dir():
+        names = [entry.name for entry in place.iterdir()]
+        if STORE_NAME in names:
+            return
+        foreign = set(names) - {STORE_NAME, MAKING_NAME, WRITERS_NAME, LOGS_NAME}
+        if foreign:
+            raise StorageError(
+                path=path,
+                operation="open",
+                reason=f"it is not a store: it holds {min(foreign)!r} and no "
+                f"{STORE_NAME} file; name an empty or a new directory",
+            )
+        if not create:
+            raise StoreNotFoundError(path=path)
+    elif os.path.lexists(place):
+        raise StorageError(
+            path=path,
+            operation="open",
+            reason="it is a file, not a directory; name a directory",
+        )
+    elif not create:
+        raise StoreNotFoundError(path=path)
+
+
+def open_storage(
+    storage: Storage, *, create: bool, environment: Environment
+) -> StoreDirectory:
+    """Open the store on a storage port, making it when `create` is true."""
+    header = _read_header(storage)
+    if header is None and create:
+        header = _make(storage, environment)
+    if header is None:
+        raise StoreNotFoundError(path=storage.path)
+    if header.version > STORE_VERSION:
+        raise StoreVersionError(
+            path=storage.path,
+            found=header.version,
+            supported=STORE_VERSION,
+            what="store format",
+        )
+    return StoreDirectory(storage, header, environment)
+
+
+def _read_header(storage: Storage) -> StoreHeader | None:
+    if STORE_NAME not in storage.names():
+        return None
+    file = storage.open(STORE_NAME)
+    try:
+        header = decode_store_header(file.read_at(0, 2 * STORE_BYTES))
+    finally:
+        file.close()
+    if header is None:
+        raise StorageError(
+            path=f"{storage.path}/{STORE_NAME}",
+            operation="read",
+            reason="both copies of its header are damaged; restore this file from a "
+            "backup",
+        )
+    return header
+
+
+def _make(storage: Storage, environment: Environment) -> StoreHeader:
+    """Make the STORE file, once, however many processes try."""
+    for _ in range(MAKING_TRIES):
+        lock = storage.try_lock(MAKING_NAME)
+        if lock is None:
+            time.sleep(MAKING_PAUSE_S)
+            continue
+        try:
+            found = _read_header(storage)
+            if found is not None:
+                return found
+            header = StoreHeader(
+                STORE_VERSION, environment.random_bytes(16), environment.now_ns()
+            )
+            temporary = f"{STORE_NAME}.tmp"
+            file = storage.open(temporary, create=True)
+            try:
+                file.write_at(0, [encode_store_header(header)])
+                file.sync()
+            finally:
+                file.close()
+            storage.replace(temporary, STORE_NAME)
+            storage.sync_directory()
+            return header
+        finally:
+            lock.release()
+    raise StorageError(
+        path=storage.path,
+        operation="make",
+        reason="another process has been making the store for too long",
+    )
