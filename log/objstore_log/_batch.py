@@ -135,27 +135,10 @@ def _resolve(new: NewRecord, base: int, time_ns: int) -> bytes:
     return bytes(body)
 
 
-def encode_batch(
-    records: list[Record],
-    *,
-    marker: bytes,
-    position: int,
-    last_sequence: int,
-    time_ns: int,
-    writer_id: int,
-    durable: Durable,
-) -> EncodedBatch:
-    """Encode records and the commit record that closes them.
-
-    Args:
-        records: numbered, possibly none (an empty commit record).
-        marker: the segment's sync marker.
-        position: where the batch will stand in its segment.
-        last_sequence: the sequence of the last record, or of the log when empty.
-        time_ns: the batch's time.
-        writer_id: who writes it.
-        durable: the durable point of that segment as known now.
-    """
+def _encode_records(
+    records: list[Record], marker: bytes, position: int
+) -> tuple[list[Buffer], list[tuple[int, int, int]], int]:
+    """Give the bytes of records, where each stands, and where they end."""
     buffers: list[Buffer] = []
     headers: list[tuple[int, int, int]] = []
     place = position
@@ -182,6 +165,31 @@ def encode_batch(
             buffers.append(record.body)
         headers.append((place, length, value))
         place += length
+    return buffers, headers, place
+
+
+def encode_batch(
+    records: list[Record],
+    *,
+    marker: bytes,
+    position: int,
+    last_sequence: int,
+    time_ns: int,
+    writer_id: int,
+    durable: Durable,
+) -> EncodedBatch:
+    """Encode records and the commit record that closes them.
+
+    Args:
+        records: numbered, possibly none (an empty commit record).
+        marker: the segment's sync marker.
+        position: where the batch will stand in its segment.
+        last_sequence: the sequence of the last record, or of the log when empty.
+        time_ns: the batch's time.
+        writer_id: who writes it.
+        durable: the durable point of that segment as known now.
+    """
+    buffers, headers, place = _encode_records(records, marker, position)
     first = records[0].sequence if records else last_sequence + 1
     commit = encode_commit(
         Commit(

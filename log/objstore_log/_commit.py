@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -48,14 +48,21 @@ LOCK_POLL_LAST_S: Final = 0.005
 UNSYNCED_BYTES_MAX: Final = 8 * 1024 * 1024
 """Chunks of large puts are synced in pieces of this size, so that a small put that
 comes behind never waits for more."""
+WRITE_BACK_BYTES_MIN: Final = 64 * 1024
+"""Smaller batches are left to the system: asking costs more than a small put."""
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """A batch takes further appends until it has this many bytes."""
 BATCH_RECORDS_MAX: Final = 4_096
 
 GuardTotals: TypeAlias = dict[str, int]
+"""What earlier appends of a batch add up to, by names that the guards choose."""
 Guard: TypeAlias = Callable[[GuardTotals], None]
 """Called in log order, under the lock, with what earlier appends of the same batch
 have added; raises an `ObjStoreError` to refuse the append."""
+
+
+def _nobody(_: Ticket) -> None:
+    """Tell nobody that a ticket is done."""
 
 
 @dataclass(eq=False, slots=True)
@@ -67,7 +74,7 @@ class Ticket:
     guard: Guard | None
     is_visible: bool
     """False for chunks that no meta refers to yet; they need no sync of their own."""
-    on_done: Callable[[Ticket], None]
+    on_done: Callable[[Ticket], None] = _nobody
     length: int = field(init=False)
     is_withdrawn: bool = False
     is_taken: bool = False
@@ -162,7 +169,7 @@ class Committer:
     # --- the lock -------------------------------------------------------------
 
     @contextmanager
-    def locked(self, is_wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    def locked(self, is_wanted: Callable[[], bool] = lambda: True) -> Generator[None]:
         """Hold the log's lock.
 
         Raises:
@@ -360,7 +367,8 @@ class Committer:
             self._sync_file()
             is_durable = True
         else:
-            active.file.write_back(position, batch.encoded.length)
+            if batch.encoded.length >= WRITE_BACK_BYTES_MIN:
+                active.file.write_back(position, batch.encoded.length)
             is_durable = False
         with core.mutex:
             self._publish_batch(batch, end, is_durable=is_durable)

@@ -78,7 +78,7 @@ Listener: TypeAlias = Callable[[Sequence[Record]], None]
 class LogCore:
     """The state of one log in one process."""
 
-    def __init__(  # noqa: PLR0913 - the parts that a log is put together from
+    def __init__(
         self,
         storage: Storage,
         log_id: bytes,

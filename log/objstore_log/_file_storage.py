@@ -13,9 +13,10 @@ import errno
 import fcntl
 import mmap
 import os
+import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from objstore_log._plain_name import check_plain_name
@@ -72,8 +73,11 @@ class PosixFile:
             self._descriptor = os.open(path, flags | os.O_RDWR | os.O_CLOEXEC, 0o666)
             _open_files.add(self)
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         """Close a file that nobody can reach any more."""
+        # this module's names are gone by then, and the system closes all files
+        if is_finalizing():
+            return
         with contextlib.suppress(OSError):
             self.close()
 

@@ -17,8 +17,10 @@ HEAD_SLOT_BYTES: Final = _HEAD.size + 8
 HEAD_BYTES: Final = 2 * HEAD_SLOT_BYTES
 STORE_MAGIC: Final = b"OBJSTORE"
 STORE_VERSION: Final = 1
+"""The format version that this code writes, and the newest that it reads."""
 _STORE = Struct("<8sHHI16sQ16x")
 STORE_BYTES: Final = _STORE.size + 8
+"""The length of one copy in the file `STORE`."""
 _U64 = Struct("<Q")
 
 

@@ -1,13 +1,7 @@
-"""The log: append, read, follow. The facade of this package's machinery.
-
-A synchronous caller commits in its own thread when nobody else does (leader); others
-queue and are carried along. An asynchronous caller queues and is called back from the
-committer thread, so that a slow disk never stops an event loop.
-"""
+"""The log: append, read, follow. The facade of this package's machinery."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +10,8 @@ from typing import Final
 
 from objstore_log._applier import Applier
 from objstore_log._catalog import Catalog, Projection
-from objstore_log._commit import Committer, Guard, Ticket, TicketQueue, storage_error
+from objstore_log._commit import Committer, Guard, Ticket, storage_error
+from objstore_log._commit_loop import CommitLoop
 from objstore_log._core import Listener, LogCore, LogOptions, SegmentDamage
 from objstore_log._head_slot import Head
 from objstore_log._progress import End
@@ -39,40 +34,18 @@ from objstore_log.errors import (
     BusyError,
     ClosedError,
     ForkedError,
-    ObjStoreError,
     PoisonedError,
     StorageError,
 )
 
-_logger = logging.getLogger("objstore")
-
-IDLE_COMMIT_S: Final = 0.1
-"""After this long without a commit an empty commit record proves the last one."""
 CLOSE_WAIT_S: Final = 1.0
 """How long closing waits for another process before it leaves the proof to it."""
 APPLY_TRIGGER_ROWS: Final = 10_000
 
 
-def _tell(tickets: Sequence[Ticket]) -> None:
-    """Call every finished ticket's owner, even if Ctrl-C arrives in between."""
-    remaining = list(tickets)
-    try:
-        while remaining:
-            ticket = remaining.pop(0)
-            ticket.on_done(ticket)
-    except BaseException:
-        for ticket in remaining:
-            ticket.on_done(ticket)
-        raise
-
-
 def _join(thread: threading.Thread | None) -> None:
     if thread is not None and thread is not threading.current_thread():
         thread.join()
-
-
-def _nothing(_: Ticket) -> None:
-    """A blocking caller looks at its ticket itself."""
 
 
 class Log:
@@ -103,17 +76,11 @@ class Log:
         self._reclaimer = Reclaimer(self._core, self._committer, self._reader)
         self._scrubber = Scrubber(self._core, self._reader)
         self._announcer = Announcer(self._core)
-        self._queue = TicketQueue()
-        self._leader = threading.Lock()
-        self._work = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._loop = CommitLoop(self._core, self._committer, self._apply_when_many)
         self._applying: threading.Thread | None = None
         self._waiters = Waiters(self._core.catch_up)
-        self._synced_s = time.monotonic()
         self._is_closed = False
         self._is_forked = False
-        self._dozes = False
-        """The committer thread sleeps until it is woken, however much is unproven."""
 
     # --- opening and closing --------------------------------------------------
 
@@ -192,46 +159,25 @@ class Log:
             lock.release()
 
     def close(self) -> None:
-        """Prove the last batch durable, apply what is not applied, close; idempotent."""
+        """Prove the last batch durable, apply the overlay, close; idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
         self._waiters.close()
-        self._work.set()
+        self._loop.ask_to_stop()
         if self._is_forked:
             # the threads and what they held stayed in the parent
             self._core.close()
             return
-        _join(self._thread)
-        with self._leader:
+        self._loop.join()
+        with self._loop.alone():
             _join(self._applying)
-            self._refuse_queued()
+            self._loop.refuse_queued()
             deadline = time.monotonic() + CLOSE_WAIT_S
-            self._close_batches(lambda: time.monotonic() < deadline)
+            self._loop.close_batches(lambda: time.monotonic() < deadline)
             self._applier.apply()
             self._announcer.close()
             self._core.close()
-
-    def _refuse_queued(self) -> None:
-        closed = ClosedError(what=f"the log at {self._core.storage.path}")
-        while self._queue:
-            tickets = self._queue.take()
-            for ticket in tickets:
-                ticket.fail(closed)
-            _tell(tickets)
-
-    def _close_batches(self, is_wanted: Callable[[], bool]) -> None:
-        if not self._committer.has_unclosed_batches or self._core.poison is not None:
-            return
-        try:
-            self._committer.close_batches(is_wanted)
-        except BusyError:
-            # whoever has the lock proves it with the next commit
-            return
-        except (OSError, ObjStoreError) as error:
-            # everything acknowledged is durable already; only the proof is missing
-            _logger.warning("%s: closing: %s", self._core.storage.path, error)
-        self._committer.has_unclosed_batches = False
 
     def abandon_after_fork(self) -> None:
         """Make every later use in a forked child an error."""
@@ -271,34 +217,9 @@ class Log:
             StorageError: the operating system refused.
         """
         self._check_open()
-        ticket = Ticket(records, expect or {}, guard, is_visible, _nothing)
-        finished = threading.Lock()
-        finished.acquire()
-        ticket.on_done = lambda _: finished.release()
-        self._queue.add(ticket)
-        try:
-            self._lead_or_wait(ticket, finished)
-        except BaseException:
-            # Ctrl-C while waiting: without effect unless a commit has it already
-            ticket.is_withdrawn = True
-            raise
-        if self._queue:
-            self._work.set()
-            self._start_thread()
-        self._start_idle_commit()
+        ticket = Ticket(records, expect or {}, guard, is_visible)
+        self._loop.append(ticket)
         return ticket.result()
-
-    def _lead_or_wait(self, ticket: Ticket, finished: threading.Lock) -> None:
-        while not ticket.is_done:
-            if self._leader.acquire(blocking=False):
-                try:
-                    self._commit_once()
-                finally:
-                    self._leader.release()
-            else:
-                self._work.set()
-                self._start_thread()
-                finished.acquire()
 
     def submit(self, ticket: Ticket) -> None:
         """Queue an append; `ticket.on_done` is called from another thread.
@@ -307,94 +228,33 @@ class Log:
         with an error and without effect.
         """
         self._check_open()
-        self._queue.add(ticket)
-        self._start_thread()
-        self._work.set()
-
-    def _commit_once(self) -> None:
-        """Carry out one commit. The caller is the leader."""
-        if self._is_closed:
-            self._refuse_queued()
-        if not self._queue:
-            return
-        _tell(self._committer.commit(self._queue))
-        self._sync_when_due()
-        if self._core.overlay.rows >= APPLY_TRIGGER_ROWS:
-            self._start_applying()
-
-    def _sync_when_due(self) -> None:
-        """Keep the promise of `sync=<seconds>` under a constant load."""
-        interval = self._core.options.sync
-        if isinstance(interval, str):
-            return
-        now = time.monotonic()
-        if now - self._synced_s >= interval:
-            self._synced_s = now
-            try:
-                self._committer.sync()
-            except (OSError, ObjStoreError) as error:
-                # the appends took effect; a failed sync refuses the next ones
-                _logger.warning("%s: syncing: %s", self._core.storage.path, error)
-
-    def _start_thread(self) -> None:
-        if self._thread is None:
-            thread = threading.Thread(
-                target=self._run, name="objstore-committer", daemon=True
-            )
-            self._thread = thread
-            thread.start()
-
-    def _start_idle_commit(self) -> None:
-        """Have the committer thread write the empty commit record when it is idle."""
-        if self._committer.has_unclosed_batches and self._core.options.sync != "never":
-            self._start_thread()
-            if self._dozes:
-                self._dozes = False
-                self._work.set()
-
-    def _run(self) -> None:
-        """Commit whenever there is work; prove the last batch when there is none."""
-        while not self._is_closed:
-            # said before the look, so that an append behind it wakes this thread
-            self._dozes = True
-            proves = self._committer.has_unclosed_batches
-            if self._core.options.sync == "never":
-                proves = False
-            self._dozes = not proves
-            before = self._core.progress.written
-            has_work = self._work.wait(IDLE_COMMIT_S if proves else None)
-            if not has_work:
-                if self._core.progress.written == before:
-                    self._commit_idle()
-                continue
-            self._work.clear()
-            while self._queue:
-                with self._leader:
-                    self._commit_once()
-
-    def _commit_idle(self) -> None:
-        if not self._leader.acquire(blocking=False):
-            return
-        try:
-            if not self._queue:
-                self._close_batches(lambda: False)
-        finally:
-            self._leader.release()
+        self._loop.submit(ticket)
 
     # --- the catalog ----------------------------------------------------------
 
-    def _start_applying(self) -> None:
+    def _apply_when_many(self) -> None:
+        core = self._core
+        if core.overlay.rows < APPLY_TRIGGER_ROWS:
+            return
+        with core.mutex:
+            # in relaxed modes all of it may wait for a sync
+            if not core.overlay.has_batch(core.progress.durable.sequence):
+                return
         thread = self._applying
         if thread is not None and thread.is_alive():
             return
         thread = threading.Thread(
             target=self._applier.apply, name="objstore-applier", daemon=True
         )
-        self._applying = thread
         thread.start()
+        self._applying = thread
 
     def apply(self) -> bool:
-        """Bring the catalog up to the durable end; False when another process is at it."""
+        """Bring the catalog up to the durable end.
+
+        Returns:
+            False when another process is applying just now.
+        """
         self._check_open()
         self.catch_up()
         if self._core.options.is_relaxed and self._core.overlay.rows:
@@ -486,7 +346,7 @@ class Log:
 
     @property
     def visible_sequence(self) -> int:
-        """Give the greatest sequence that readers may see, other processes' included."""
+        """Give the greatest sequence that readers may see, of other processes too."""
         self.catch_up()
         return self._core.visible_sequence
 
@@ -545,7 +405,7 @@ class Log:
 
     def configure(self, options: LogOptions) -> None:
         """Take other options from the next commit on."""
-        with self._leader:
+        with self._loop.alone():
             if options.is_relaxed != self._core.options.is_relaxed:
                 self._committer.sync()
             with self._core.mutex:
@@ -558,8 +418,10 @@ class Log:
         self._announcer.announce(first_sequence)
 
     def pin(self, runs: Sequence[tuple[int, int]]) -> SegmentPin:
-        """Keep the segments that hold some runs; the caller checks afterwards that
-        they are still needed, because they may have gone just before.
+        """Keep the segments that hold some runs.
+
+        The caller checks afterwards that they are still needed, because they may have
+        gone just before.
         """
         self._check_open()
         return SegmentPin(self._core, runs)
@@ -579,6 +441,11 @@ class Log:
         return self._scrubber.scrub(token)
 
     # --- facts ----------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """Give the directory, for messages."""
+        return self._core.storage.path
 
     @property
     def damages(self) -> list[SegmentDamage]:

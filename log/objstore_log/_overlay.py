@@ -137,6 +137,11 @@ class Overlay:
             merged[subject] = max(record.sequence, merged.get(subject, 0))
         return sorted(merged.items())[:limit]
 
+    def has_batch(self, durable_sequence: int) -> bool:
+        """Say whether `take_batch` would give a commit."""
+        commits = self._commits
+        return bool(commits) and commits[0].through.sequence <= durable_sequence
+
     def take_batch(self, max_rows: int, durable_sequence: int) -> OverlayBatch | None:
         """Give the oldest commits to apply; they stay kept until `drop_through`.
 

@@ -7,6 +7,8 @@ reclaimed meanwhile) looks the place up once more before it says anything.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final, NamedTuple, TypeVar
 
 from objstore_log._core import LogCore
@@ -25,6 +27,53 @@ class FeedPage(NamedTuple):
 
     records: list[Record]
     through: int
+
+
+@dataclass(slots=True)
+class _Page:
+    """A page of the feed while it is filled."""
+
+    limit: int
+    kinds: frozenset[Kind]
+    records: list[Record] = field(default_factory=list[Record])
+    looked_at: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether nothing more is looked at."""
+        return (
+            len(self.records) >= self.limit or self.looked_at >= FEED_SCAN_RECORDS_MAX
+        )
+
+    def take(self, segment: Segment, entry: Entry) -> bool:
+        """Add a record if it is wanted.
+
+        Returns:
+            False when it is damaged: the page ends before it, and the next one raises.
+        """
+        self.looked_at += 1
+        if entry.kind in self.kinds:
+            try:
+                self.records += segment.read_entries([entry]) or []
+            except CorruptionError:
+                if self.records:
+                    return False
+                raise
+        return True
+
+
+def _stop(page: _Page, segment: Segment, first: int, last: int) -> int:
+    """End a page before lost records; a page that would be empty raises."""
+    if page.records:
+        return first - 1
+    damage = segment.damages[0] if segment.damages else None
+    raise CorruptionError(
+        path=segment.path,
+        segment=segment.number,
+        position=0 if damage is None else damage.position,
+        sequence=last,
+        reason=f"records {first} to {last} are lost",
+    )
 
 
 class Reader:
@@ -134,6 +183,8 @@ class Reader:
 
         Raises:
             HistoryRewoundError: `after` is beyond the end or in a gap of the log.
+            CorruptionError: the next record is damaged or lost; its `sequence` is
+                where to go on behind it.
         """
         self._core.catch_up()
         visible = self._core.visible_sequence
@@ -144,31 +195,49 @@ class Reader:
     def _feed(
         self, after: int, limit: int, kinds: frozenset[Kind], visible: int
     ) -> FeedPage:
-        records: list[Record] = []
-        looked_at = 0
-        sequence = after + 1
+        page = _Page(limit, kinds)
         segments = self._core.segments.tail(after)
         self._check_gap(segments, after)
-        for number, segment in enumerate(segments, start=1):
+        for segment, following in zip_longest(segments, segments[1:]):
             if segment.first_sequence > visible:
                 break
             # what is behind the usable end stands in the next segment again
             end = visible
-            if number < len(segments):
-                end = min(end, segments[number].first_sequence - 1)
-            index = self.index(segment)
-            for place in range(index.place(sequence), len(index)):
-                entry = index.entry(place)
-                if entry.sequence > end:
-                    break
-                looked_at += 1
-                if entry.kind in kinds:
-                    read = segment.read_entries([entry])
-                    assert read is not None
-                    records += read
-                if len(records) >= limit or looked_at >= FEED_SCAN_RECORDS_MAX:
-                    return FeedPage(records, entry.sequence)
-        return FeedPage(records, visible)
+            if following is not None:
+                end = min(end, following.first_sequence - 1)
+            first = max(after + 1, segment.first_sequence)
+            last = min(end, self._last_of(segment, following))
+            through = self._feed_segment(page, segment, first, end, last)
+            if through is not None:
+                return FeedPage(page.records, through)
+        return FeedPage(page.records, visible)
+
+    def _feed_segment(
+        self, page: _Page, segment: Segment, first: int, end: int, last: int
+    ) -> int | None:
+        """Add what one segment has; when the page ends in it, give through where."""
+        expected = first
+        index = self.index(segment)
+        for place in range(index.place(first), len(index)):
+            entry = index.entry(place)
+            if entry.sequence > end:
+                break
+            if entry.sequence > expected:
+                return _stop(page, segment, expected, entry.sequence - 1)
+            expected = entry.sequence + 1
+            if not page.take(segment, entry):
+                return entry.sequence - 1
+            if page.is_full:
+                return entry.sequence
+        return _stop(page, segment, expected, last) if expected <= last else None
+
+    def _last_of(self, segment: Segment, following: Segment | None) -> int:
+        """Give the last sequence that a segment must hold, 0 when nobody says."""
+        if following is None:
+            return self._core.visible_sequence
+        header = following.header
+        is_next = header.previous_number == segment.number
+        return header.previous_last_sequence if is_next else 0
 
     def _check_gap(self, segments: list[Segment], after: int) -> None:
         """Refuse a place in the gap that an unclean end of a relaxed log left."""
@@ -191,22 +260,37 @@ class Reader:
         """Give the last visible sequence committed at or before a time."""
         self._core.catch_up()
         visible = self._core.visible_sequence
+        return self._retried(lambda: self._sequence_at(time_ns, visible))
+
+    def _sequence_at(self, time_ns: int, visible: int) -> int:
         candidate = 0
         for segment in self._core.segments:
-            if segment.header.created_ns > time_ns and candidate:
-                break
             index = self.index(segment)
-            low, high = 0, index.place(visible + 1)
-            while low < high:
-                middle = (low + high) // 2
-                found_ns = segment.read_time(index.entry(middle))
-                if found_ns is not None and found_ns <= time_ns:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low:
-                candidate = index.sequence(low - 1)
+            place = self._place_after(segment, index, time_ns, index.place(visible + 1))
+            if place:
+                candidate = index.sequence(place - 1)
+            elif candidate and len(index):
+                # the segment's own time may be later than its records': clocks go back
+                break
         return candidate
+
+    def _place_after(
+        self, segment: Segment, index: SegmentIndex, time_ns: int, end: int
+    ) -> int:
+        """Give the place behind the last record of an index at or before a time."""
+        low, high = 0, end
+        while low < high:
+            middle = place = (low + high) // 2
+            found_ns = segment.read_time(index.entry(place))
+            while found_ns is None and place + 1 < high:
+                # a damaged header tells no time, the next whole one does
+                place += 1
+                found_ns = segment.read_time(index.entry(place))
+            if found_ns is not None and found_ns <= time_ns:
+                low = place + 1
+            else:
+                high = middle
+        return low
 
 
 FEED_KINDS: Final = SUBJECT_KINDS

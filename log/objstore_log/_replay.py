@@ -23,7 +23,7 @@ class Replayed(NamedTuple):
     headers: list[RecordHeader]
     """All of its numbered records that are whole."""
     records: list[Record]
-    """Those of `CATALOG_KINDS`, with bodies."""
+    """Those of `CATALOG_KINDS`, with bodies; an empty body stands for a damaged one."""
     commit: Commit | None
     """`None` when the commit record itself is damaged."""
     through: Applied
@@ -70,5 +70,7 @@ def _batch(
             records.append(record_of(header, body))
         else:
             yield Damage(header.position, header.end, "body checksum differs", header)
+            # its subject was changed here: what was before must not come back
+            records.append(record_of(header, b""))
     through = Applied(last.sequence, last.header_checksum, segment.number, last.end)
     yield Replayed(headers, records, commit, through, last.time_ns)

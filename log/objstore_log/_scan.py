@@ -158,7 +158,7 @@ def scan_records(
 def scan_batches(
     read_at: ReadAt, start: int, end: int, marker: bytes, *, verify_bodies: bool = True
 ) -> Iterator[Batch | BatchEnd]:
-    """Give whole batches from `start`, which must be the end of a batch or of the header.
+    """Give whole batches from `start` on: the end of a batch or of the file header.
 
     The last item is a `BatchEnd` when something in the range is not part of a whole
     batch.

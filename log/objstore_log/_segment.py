@@ -302,17 +302,18 @@ class Segment:
         body_start = place + RECORD_HEADER_BYTES + header.key_length
         body = data[body_start : body_start + header.body_length]
         if len(body) < header.body_length:
-            raise self._corrupt(entry, "the file ends inside the record")
+            raise self._corrupt(entry, "the file ends inside the record", header.key)
         if checksum(body) != header.body_checksum:
-            raise self._corrupt(entry, "body checksum differs")
+            raise self._corrupt(entry, "body checksum differs", header.key)
         return record_of(header, body)
 
-    def _corrupt(self, entry: Entry, reason: str) -> CorruptionError:
+    def _corrupt(self, entry: Entry, reason: str, key: bytes = b"") -> CorruptionError:
         return CorruptionError(
             path=self.path,
             segment=self.number,
             position=entry.position,
             sequence=entry.sequence,
+            name=key.decode(errors="replace") or None,
             reason=reason,
         )
 

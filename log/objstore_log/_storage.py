@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+"""Bytes that are read, and not kept behind the call unless it says so."""
 
 
 class Lock(Protocol):

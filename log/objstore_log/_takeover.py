@@ -89,7 +89,7 @@ def prepare_tail(core: LogCore, *, is_opening: bool = False) -> None:
         _create_first(core, head)
         return
     active = core.segments.active
-    own_head = head if head is not None and head.segment == active.number else None
+    own_head = _if_of(active, head)
     if own_head is None:
         # its creator may have died before the name was durable
         core.storage.sync_directory()
@@ -99,11 +99,8 @@ def prepare_tail(core: LogCore, *, is_opening: bool = False) -> None:
     core.read_on(active.number, durable)
     if own_head is not None:
         core.claim(own_head.durable_sequence)
-    action = _judge(core, active, own_head, written, durable)
-    if action is TailAction.CONTINUE and head is not None and head is not own_head:
-        # a segment behind it is missing: never continue with its numbers
-        action = TailAction.RELOG if head.segment > active.number else action
     end = written
+    action = _judge(core, active, head, written, durable)
     match action:
         case TailAction.CONTINUE:
             _continue(core, active, own_head, written, durable)
@@ -114,6 +111,11 @@ def prepare_tail(core: LogCore, *, is_opening: bool = False) -> None:
             return
     if is_opening and not _ends_cleanly(core, active, end):
         _leave_gap(core, active)
+
+
+def _if_of(active: Segment, head: Head | None) -> Head | None:
+    """Give the head if it speaks of the last segment."""
+    return head if head is not None and head.segment == active.number else None
 
 
 def _continue(
@@ -197,8 +199,9 @@ def _sequence_at(
 
 
 def _judge(
-    core: LogCore, active: Segment, head: Head | None, written: int, durable: int
+    core: LogCore, active: Segment, newest: Head | None, written: int, durable: int
 ) -> TailAction:
+    head = _if_of(active, newest)
     size = active.file.size()
     above = written > durable
     tail = Tail(
@@ -215,7 +218,15 @@ def _judge(
     if size < synced:
         missing = Damage(size, synced, "the file ends before its durable end")
         core.note_damage(active, missing)
-    return judge_tail(tail)
+    action = judge_tail(tail)
+    if action is TailAction.CONTINUE and _is_of_later(active, newest):
+        # a segment behind this one is missing: never continue with its numbers
+        return TailAction.RELOG
+    return action
+
+
+def _is_of_later(active: Segment, head: Head | None) -> bool:
+    return head is not None and head.segment > active.number
 
 
 def _writers_alive(core: LogCore, active: Segment, start: int, end: int) -> bool:
@@ -412,11 +423,11 @@ def _ends_cleanly(core: LogCore, active: Segment, position: int) -> bool:
         return True
     start = position - COMMIT_BYTES
     if start < SEGMENT_HEADER_BYTES:
-        header = active.header
-        previous = core.segments.get(header.previous_number)
+        own = active.header
+        previous = core.segments.get(own.previous_number)
         return (
-            not header.previous_number
-            or header.first_sequence > header.previous_last_sequence + 1
+            not own.previous_number
+            or own.first_sequence > own.previous_last_sequence + 1
             or (previous is not None and previous.footer is not None)
         )
     data = active.file.read_at(start, COMMIT_BYTES)

@@ -175,6 +175,8 @@ class CorruptionError(ObjStoreError):
     segment: int
     position: int
     sequence: int | None
+    name: str | None
+    """The object or bucket, where the damaged bytes still tell it."""
     reason: str
 
     def __init__(

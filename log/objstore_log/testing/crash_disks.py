@@ -136,15 +136,25 @@ def _picks(sizes: Sequence[int], limit: int, seed: int) -> Iterator[tuple[int, .
     kept, dropped = (0,) * len(sizes), (1,) * len(sizes)
     yield kept
     yield dropped
-    for place, size in enumerate(sizes):
-        for pick in range(1, size):
-            yield (*kept[:place], pick, *kept[place + 1 :])
-    for place in range(len(sizes)):
-        yield (*dropped[:place], 0, *dropped[place + 1 :])
+    alone = [
+        (*kept[:place], pick, *kept[place + 1 :])
+        for place, size in enumerate(sizes)
+        for pick in range(1, size)
+    ]
+    alone += [
+        (*dropped[:place], 0, *dropped[place + 1 :]) for place in range(len(sizes))
+    ]
     # Repeatable on purpose: a seed names a failure.
     chance = random.Random(seed)  # noqa: S311
-    for _ in range(limit):
-        yield tuple(chance.randrange(size) for size in sizes)
+    mixed = (tuple(map(chance.randrange, sizes)) for _ in range(limit))
+    if len(alone) <= limit:
+        yield from alone
+        yield from mixed
+        return
+    # some of both kinds, and no place in the trace is left out for good
+    for one in chance.sample(alone, limit):
+        yield one
+        yield next(mixed)
 
 
 class _Builder:

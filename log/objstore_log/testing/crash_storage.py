@@ -262,7 +262,8 @@ class CrashStorage(MemoryStorage):
 
         All of them when their choices are at most `limit`; otherwise all kept, all
         dropped, each single thing lost in each way, each single thing kept, and a
-        sample by `seed`, at most `limit` in total.
+        sample by `seed`; and a sample of all of these when there are more than
+        `limit`.
 
         Args:
             point: the cut comes after so many mutations; now, when left out.

@@ -1,0 +1,221 @@
+"""Who carries out commits, and when: one leader at a time.
+
+A synchronous caller commits in its own thread when nobody else does; others queue and
+are carried along. An asynchronous caller queues and is called back from the committer
+thread, so that a slow disk never stops an event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from objstore_log._commit import Committer, Ticket, TicketQueue
+from objstore_log._core import LogCore
+from objstore_log.errors import BusyError, ClosedError, ObjStoreError
+
+_logger = logging.getLogger("objstore")
+
+IDLE_COMMIT_S: Final = 0.1
+"""After this long without a commit an empty commit record proves the last one."""
+
+
+def _tell(tickets: Sequence[Ticket]) -> None:
+    """Call every finished ticket's owner, even if Ctrl-C arrives in between."""
+    remaining = list(tickets)
+    try:
+        while remaining:
+            ticket = remaining.pop(0)
+            ticket.on_done(ticket)
+    except BaseException:
+        for ticket in remaining:
+            ticket.on_done(ticket)
+        raise
+
+
+class CommitLoop:
+    """The queue of appends, the leader's lock and the committer thread."""
+
+    def __init__(
+        self,
+        core: LogCore,
+        committer: Committer,
+        after_commit: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._committer = committer
+        self._after_commit = after_commit
+        self._queue = TicketQueue()
+        self._leader = threading.Lock()
+        self._work = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._synced_s = time.monotonic()
+        self._is_stopped = False
+        self._dozes = False
+        """The committer thread sleeps until it is woken, however much is unproven."""
+
+    # --- appending ------------------------------------------------------------
+
+    def append(self, ticket: Ticket) -> None:
+        """Carry out an append, or wait until another thread has done so."""
+        finished = threading.Lock()
+        finished.acquire()
+        ticket.on_done = lambda _: finished.release()
+        self._queue.add(ticket)
+        try:
+            self._lead_or_wait(ticket, finished)
+        except BaseException:
+            # Ctrl-C while waiting: without effect unless a commit has it already
+            ticket.is_withdrawn = True
+            raise
+        if self._queue:
+            self._work.set()
+            self._start_thread()
+        self._start_idle_commit()
+
+    def _lead_or_wait(self, ticket: Ticket, finished: threading.Lock) -> None:
+        while not ticket.is_done:
+            if self._leader.acquire(blocking=False):
+                try:
+                    self._commit_once()
+                finally:
+                    self._leader.release()
+            else:
+                self._work.set()
+                self._start_thread()
+                finished.acquire()
+
+    def submit(self, ticket: Ticket) -> None:
+        """Queue an append; its owner is called back from another thread."""
+        self._queue.add(ticket)
+        self._start_thread()
+        self._work.set()
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Keep every commit of this process out."""
+        with self._leader:
+            yield
+
+    # --- committing -----------------------------------------------------------
+
+    def _commit_once(self) -> None:
+        """Carry out one commit. The caller is the leader."""
+        if self._is_stopped:
+            self.refuse_queued()
+        if not self._queue:
+            return
+        _tell(self._committer.commit(self._queue))
+        self._sync_when_due()
+        self._after_commit()
+
+    def _sync_when_due(self) -> None:
+        """Keep the promise of `sync=<seconds>` under a constant load."""
+        interval = self._core.options.sync
+        if isinstance(interval, str):
+            return
+        now = time.monotonic()
+        if now - self._synced_s >= interval:
+            self._synced_s = now
+            try:
+                self._committer.sync()
+            except (OSError, ObjStoreError) as error:
+                # the appends took effect; a failed sync refuses the next ones
+                _logger.warning("%s: syncing: %s", self._core.storage.path, error)
+
+    def refuse_queued(self) -> None:
+        """Fail what is queued, because the log is closed. The caller is the leader."""
+        closed = ClosedError(what=f"the log at {self._core.storage.path}")
+        while self._queue:
+            tickets = self._queue.take()
+            for ticket in tickets:
+                ticket.fail(closed)
+            _tell(tickets)
+
+    def close_batches(self, is_wanted: Callable[[], bool]) -> None:
+        """Prove the last batch durable. The caller is the leader.
+
+        Args:
+            is_wanted: asked while another process has the lock; False gives up, and
+                whoever has the lock proves it with the next commit.
+        """
+        if not self._committer.has_unclosed_batches or self._core.poison is not None:
+            return
+        try:
+            self._committer.close_batches(is_wanted)
+        except BusyError:
+            return
+        except (OSError, ObjStoreError) as error:
+            # everything acknowledged is durable already; only the proof is missing
+            _logger.warning("%s: closing: %s", self._core.storage.path, error)
+        self._committer.has_unclosed_batches = False
+
+    # --- the thread -----------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            with self._starting:
+                self._start_thread_once()
+
+    def _start_thread_once(self) -> None:
+        if self._thread is None and not self._is_stopped:
+            thread = threading.Thread(
+                target=self._run, name="objstore-committer", daemon=True
+            )
+            thread.start()
+            self._thread = thread
+
+    def _start_idle_commit(self) -> None:
+        """Have the committer thread write the empty commit record when it is idle."""
+        if self._committer.has_unclosed_batches and self._core.options.sync != "never":
+            self._start_thread()
+            if self._dozes:
+                self._dozes = False
+                self._work.set()
+
+    def _run(self) -> None:
+        """Commit whenever there is work; prove the last batch when there is none."""
+        while not self._is_stopped:
+            # said before the look, so that an append behind it wakes this thread
+            self._dozes = True
+            proves = self._committer.has_unclosed_batches
+            if self._core.options.sync == "never":
+                proves = False
+            self._dozes = not proves
+            before = self._core.progress.written
+            has_work = self._work.wait(IDLE_COMMIT_S if proves else None)
+            if not has_work:
+                if self._core.progress.written == before:
+                    self._commit_idle()
+                continue
+            self._work.clear()
+            while self._queue:
+                with self._leader:
+                    self._commit_once()
+
+    def _commit_idle(self) -> None:
+        if not self._leader.acquire(blocking=False):
+            return
+        try:
+            if not self._queue:
+                self.close_batches(lambda: False)
+        finally:
+            self._leader.release()
+
+    def ask_to_stop(self) -> None:
+        """Take no more work; wakes the thread."""
+        self._is_stopped = True
+        self._work.set()
+
+    def join(self) -> None:
+        """Wait until the thread has ended; call `ask_to_stop` before."""
+        with self._starting:
+            # none is started from here on
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
