@@ -4,10 +4,11 @@
 of the synchronous API are in `objstore.blocking`.
 """
 
+from objstore import errors
 from objstore._bucket import ObjectStore
 from objstore._config import ObjectStoreConfig
 from objstore._engine import Capability
-from objstore._handles import Handle, WrongEventLoopError
+from objstore._handles import Handle
 from objstore._names import (
     DEFAULT_CHUNK_SIZE,
     MAX_CHUNK_SIZE,
@@ -33,43 +34,10 @@ from objstore._types import (
     VerifyReport,
 )
 from objstore._watch import AsyncWatch as Watch
+from objstore._watch import AwaitedWatch
 from objstore._writer import ObjectWriter
 from objstore.blocking import open
-from objstore.errors import (
-    BadBucketError,
-    BadObjectMetaError,
-    BucketExistsError,
-    BucketNotFoundError,
-    BusyError,
-    ClosedError,
-    ConsumerConfigError,
-    ConsumerNotFoundError,
-    CorruptionError,
-    CursorExpiredError,
-    DigestMismatchError,
-    EncryptionError,
-    ForkedError,
-    HistoryRewoundError,
-    InvalidRangeError,
-    KeyFormatError,
-    KeyNotFoundError,
-    LeaseLostError,
-    LimitExceededError,
-    LinkIsABucketError,
-    NotSupportedError,
-    ObjectAlreadyExists,
-    ObjectDeletedError,
-    ObjectNotFoundError,
-    ObjStoreError,
-    PoisonedError,
-    PreconditionFailedError,
-    SealedError,
-    StorageError,
-    StoreNotFoundError,
-    StoreVersionError,
-    VersionExpiredError,
-    WrongKeyError,
-)
+from objstore.errors import *  # noqa: F403 - that module lists its public names
 
 __all__ = [
     "DEFAULT_CHUNK_SIZE",
@@ -78,60 +46,28 @@ __all__ = [
     "OBJ_ALL_META_PRE_TEMPLATE",
     "OBJ_STREAM_TEMPLATE",
     "VALID_BUCKET_RE",
-    "BadBucketError",
-    "BadObjectMetaError",
-    "BucketExistsError",
-    "BucketNotFoundError",
-    "BusyError",
+    "AwaitedWatch",
     "Capability",
     "Change",
-    "ClosedError",
-    "ConsumerConfigError",
-    "ConsumerNotFoundError",
-    "CorruptionError",
-    "CursorExpiredError",
     "Damage",
-    "DigestMismatchError",
-    "EncryptionError",
-    "ForkedError",
     "Handle",
-    "HistoryRewoundError",
-    "InvalidRangeError",
-    "KeyFormatError",
-    "KeyNotFoundError",
-    "LeaseLostError",
-    "LimitExceededError",
-    "LinkIsABucketError",
     "Listing",
-    "NotSupportedError",
-    "ObjStoreError",
-    "ObjectAlreadyExists",
-    "ObjectDeletedError",
     "ObjectInfo",
     "ObjectLink",
     "ObjectMeta",
     "ObjectMetaOptions",
-    "ObjectNotFoundError",
     "ObjectReader",
     "ObjectStore",
     "ObjectStoreConfig",
     "ObjectStoreStatus",
     "ObjectWriter",
     "Placement",
-    "PoisonedError",
-    "PreconditionFailedError",
     "PutOptions",
     "RetentionReport",
-    "SealedError",
-    "StorageError",
     "Store",
-    "StoreNotFoundError",
-    "StoreVersionError",
     "VerifyReport",
-    "VersionExpiredError",
     "Watch",
-    "WrongEventLoopError",
-    "WrongKeyError",
     "connect",
     "open",
 ]
+__all__ += errors.__all__

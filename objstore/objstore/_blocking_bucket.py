@@ -6,8 +6,8 @@ They are the asynchronous classes' methods, stepped on a session without event l
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, ParamSpec, Self, Unpack
+from collections.abc import Iterable, Iterator
+from typing import Self, Unpack
 
 from objstore import _bucket, _reader, _writer
 from objstore import _operations_list as lists
@@ -17,10 +17,8 @@ from objstore._operations_write import PutOptions
 from objstore._reader import ReaderBase, open_place
 from objstore._types import ObjectInfo
 from objstore._watch import BlockingWatch
-from objstore._watch_steps import WatchOptions, watch_options
+from objstore._watch_steps import OnGap, WatchStart, watch_options
 from objstore._writer import WriterBase, open_writing
-
-P = ParamSpec("P")
 
 
 class ObjectReader(ReaderBase):
@@ -64,18 +62,6 @@ class ObjectWriter(WriterBase):
             self.close()
         else:
             self.abort()
-
-
-def _watching(
-    options: Callable[P, WatchOptions],
-) -> Callable[Concatenate[Any, P], BlockingWatch]:
-    def watch(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> BlockingWatch:
-        """Follow the changes of this bucket; see `objstore.ObjectStore.watch`."""
-        self._session.check()
-        given = options(*args, **kwargs)
-        return BlockingWatch(self._session.engine, self.bucket, given)
-
-    return watch
 
 
 class ObjectStore(BucketBase):
@@ -123,8 +109,32 @@ class ObjectStore(BucketBase):
     """Refuse changes of objects from now on; cannot be undone."""
     verify = twin(_bucket.ObjectStore.verify)
     """Check every stored record, and every live object against its digest."""
-    watch = _watching(watch_options)
-    """Follow the changes of this bucket, in the order of their commits."""
+
+    def watch(
+        self,
+        prefix: str = "",
+        *,
+        start: WatchStart = "current",
+        after: str | None = None,
+        kinds: Iterable[str] | None = None,
+        ignore_deletes: bool = False,
+        updates_only: bool = False,
+        include_history: bool = False,
+        on_gap: OnGap = "raise",
+    ) -> BlockingWatch:
+        """Follow the changes of this bucket, in the order of their commits."""
+        self._session.check()
+        options = watch_options(
+            prefix,
+            start=start,
+            after=after,
+            kinds=kinds,
+            ignore_deletes=ignore_deletes,
+            updates_only=updates_only,
+            include_history=include_history,
+            on_gap=on_gap,
+        )
+        return BlockingWatch(self._session.engine, self.bucket, options)
 
     def open_writer(self, name: str, **options: Unpack[PutOptions]) -> ObjectWriter:
         """Store content that is written piece by piece, at the end of the block."""

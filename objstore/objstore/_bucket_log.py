@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -15,7 +14,9 @@ from objstore._bucket_records import (
     meta_subject_of,
     record_of_row,
     runs_between,
+    seal_state,
 )
+from objstore._bucket_state import GONE, SEALED, BucketFollower, read_totals
 from objstore._engine import (
     Append,
     AppendResult,
@@ -29,8 +30,7 @@ from objstore._engine import (
     StoredMeta,
     Usage,
 )
-from objstore._meta_record import decode_meta, encode_meta, size_delta_of
-from objstore._projection import TOTALS_QUERY, totals_of
+from objstore._meta_record import decode_meta, encode_meta
 from objstore._registry import BucketEntry
 from objstore.errors import (
     BucketNotFoundError,
@@ -49,16 +49,11 @@ from objstore_log import (
     Record,
     Ticket,
     encode_runs,
-    subject_of,
 )
 from objstore_log.errors import SequenceGoneError
 
-SEALED: Final = 1
-GONE: Final = 2
-_SEAL_SUBJECT: Final = subject_of(Kind.SEAL, b"")
 _FEED_KINDS: Final = frozenset({Kind.META, Kind.SEAL, Kind.BUCKET})
 _META_COLUMNS: Final = "sequence, name, nuid, time_ns, body, checksum"
-_STATE_TRIES_PAUSE_S: Final = 0.005
 _QUERY_ROWS_MAX: Final = 500
 
 
@@ -78,56 +73,16 @@ class BucketLog:
         self.options = options
         self.log = log
         self._lock = threading.Lock()
-        self._seal = 0
-        self._size = 0
-        self._floor = 0
-        self._base_sequence = 0
+        self._follower = BucketFollower(log)
         self.unfinished: dict[bytes, list[tuple[int, int]]] = {}
         """Runs of chunks of puts of this process that have no meta yet, by nuid."""
-        self._load_state()
-        log.add_listener(self._listen)
 
     # --- state ----------------------------------------------------------------
-
-    def _load_state(self) -> None:
-        """Take sums and floor from the catalog at one exact sequence."""
-        while True:
-            applied = self.log.apply()
-            rows = self.log.query(
-                "SELECT s.sequence, t.* FROM catalog_state s, object_totals t"
-            )
-            sequence = int(str(rows[0][0])) if rows else -1
-            totals = totals_of([rows[0][2:]]) if rows else None
-            if totals is None:
-                self.log.rebuild_catalog("the totals row is damaged")
-                continue
-            if applied and sequence >= self.log.visible_sequence:
-                break
-            time.sleep(_STATE_TRIES_PAUSE_S)
-        self._base_sequence = sequence
-        self._size, self._floor = totals.size, totals.floor
-        seal, record = self.log.last(_SEAL_SUBJECT)
-        if seal:
-            record = record or self.log.read_run(seal, 1)[0]
-            self._seal = bytes(record.body)[0]
-
-    def _listen(self, records: Sequence[Record]) -> None:
-        """Follow sums, seal and floor; called in log order."""
-        for record in records:
-            if record.sequence <= self._base_sequence:
-                continue
-            if record.kind == Kind.META:
-                self._size += size_delta_of(bytes(record.body))
-            elif record.kind == Kind.SEAL:
-                self._seal = max(self._seal, bytes(record.body)[0])
-            elif record.kind == Kind.FLOOR:
-                floor = int.from_bytes(bytes(record.body[:8]), "little")
-                self._floor = max(self._floor, floor)
 
     @property
     def floor(self) -> int:
         """Give the change floor: changes at or below it may be gone."""
-        return self._floor
+        return self._follower.floor
 
     def state(self) -> BucketState:
         """Give the bucket's state as of now."""
@@ -137,12 +92,12 @@ class BucketLog:
             self.entry.name,
             self.entry.document,
             self.entry.log_id.hex(),
-            self._seal == SEALED,
+            self._follower.seal == SEALED,
             self.options.max_bytes,
         )
 
     def _check_not_gone(self) -> None:
-        if self._seal == GONE:
+        if self._follower.seal == GONE:
             raise BucketNotFoundError(bucket=self.entry.name)
 
     # --- appending ------------------------------------------------------------
@@ -182,12 +137,12 @@ class BucketLog:
         limit = self.options.max_bytes
 
         def check(ahead: GuardTotals) -> None:
-            seal = max(self._seal, ahead.get("seal", 0))
+            seal = max(self._follower.seal, ahead.get("seal", 0))
             if seal == GONE:
                 raise BucketNotFoundError(bucket=self.entry.name)
             if seal == SEALED:
                 raise SealedError(bucket=self.entry.name)
-            size = self._size + ahead.get("size", 0)
+            size = self._follower.size + ahead.get("size", 0)
             if limit >= 0 and op.size_delta > 0 and size + op.size_delta > limit:
                 raise LimitExceededError(
                     bucket=self.entry.name,
@@ -284,7 +239,7 @@ class BucketLog:
         """Seal the bucket, or say that it was deleted; idempotent."""
         self.log.catch_up()
         self._check_not_gone()
-        if self._seal < state:
+        if self._follower.seal < state:
 
             def note(ahead: GuardTotals) -> None:
                 ahead["seal"] = state
@@ -305,7 +260,11 @@ class BucketLog:
         self._check_not_gone()
         if not sequence:
             return None
-        return decode_meta(record or self._look_up(subject, sequence))
+        return decode_meta(self._whole(record) or self._look_up(subject, sequence))
+
+    def _whole(self, record: Record | None) -> Record | None:
+        """Give a record unless it stands for a damaged one."""
+        return record if record is not None and len(record.body) else None
 
     def _look_up(self, subject: bytes, sequence: int) -> Record:
         generation = self.log.cache_generation
@@ -334,7 +293,7 @@ class BucketLog:
                     name=subject[1:].decode(errors="replace"),
                     reason="the object's meta is damaged",
                 ) from error
-            return record or self._look_up(subject, newer)
+            return self._whole(record) or self._look_up(subject, newer)
 
     def page(
         self, prefix: str, start_after: str | None, limit: int, as_of: int | None
@@ -372,9 +331,21 @@ class BucketLog:
         for subject, sequence in rows:
             record = by_sequence.get(sequence)
             if record is None or record.subject != subject:
-                record = self.log.last(subject)[1] or self._look_up(subject, sequence)
-            metas.append(decode_meta(record))
+                record = self._listed(subject, sequence)
+            if record is not None:
+                metas.append(decode_meta(record))
         return metas
+
+    def _listed(self, subject: bytes, sequence: int) -> Record | None:
+        """Give the record of a listed name; `None` when it is damaged.
+
+        Damage must not hide the other names; `damaged` and `verify` tell of it.
+        """
+        try:
+            record = self._whole(self.log.last(subject)[1])
+            return record or self._look_up(subject, sequence)
+        except CorruptionError:
+            return None
 
     def due(self, time_ns: int, limit: int) -> list[StoredMeta]:
         """Give live metas that have expired by a time, oldest first."""
@@ -436,12 +407,15 @@ class BucketLog:
         """Say whether nobody needs this version's content any more."""
         if not meta.extents:
             return False
+        current = self.last(meta.name)
+        if current is not None and current.extents == meta.extents:
+            # Asks no catalog, which cannot be written on a full disk.
+            return False
         self.log.apply()
         content = meta.extents[0].first
-        rows = self.log.query("SELECT refs FROM extents WHERE first = ?", (content,))
-        current = self.last(meta.name)
-        is_current = current is not None and current.extents == meta.extents
-        return not rows and not is_current
+        return not self.log.query(
+            "SELECT refs FROM extents WHERE first = ?", (content,)
+        )
 
     def _wrong_chunk(self, meta: StoredMeta, record: Record) -> CorruptionError:
         return CorruptionError(
@@ -457,34 +431,31 @@ class BucketLog:
 
     def changes(self, after: int, limit: int) -> ChangePage:
         """Give changes above a sequence in log order."""
-        if after < self._floor:
-            raise CursorExpiredError(sequence=after, oldest=self._floor + 1)
+        if after < self._follower.floor:
+            raise CursorExpiredError(sequence=after, oldest=self._follower.floor + 1)
         page = self.log.feed(after, limit, _FEED_KINDS)
-        if after < self._floor:
-            raise CursorExpiredError(sequence=after, oldest=self._floor + 1)
+        if after < self._follower.floor:
+            raise CursorExpiredError(sequence=after, oldest=self._follower.floor + 1)
         changes: list[StoredMeta | BucketChange] = []
         for record in page.records:
             if record.kind == Kind.META:
                 changes.append(decode_meta(record))
             elif record.kind == Kind.BUCKET:
                 changes.append(bucket_change(record, "config"))
-            elif bytes(record.body)[0] == SEALED:
+            elif seal_state(record) == SEALED:
                 changes.append(bucket_change(record, "seal"))
         return ChangePage(tuple(changes), page.through)
 
     def usage(self) -> Usage:
         """Give the figures of `status()`."""
         self.log.apply()
-        totals = totals_of(self.log.query(TOTALS_QUERY))
-        while totals is None:
-            self.log.rebuild_catalog("the totals row is damaged")
-            totals = totals_of(self.log.query(TOTALS_QUERY))
+        _, totals = read_totals(self.log)
         return Usage(
             totals.count,
             totals.size,
             totals.stored_size,
             self.log.visible_sequence,
-            self._floor + 1,
+            self._follower.floor + 1,
             self.log.segment_count,
         )
 

@@ -39,6 +39,11 @@ def content_of(meta: Meta, items: Sequence[Chunk | Meta]) -> Content:
     return Content(extents, relative, sum(extent.size for extent in extents))
 
 
+def seal_state(record: Record) -> int:
+    """Give what a SEAL record says; a damaged one counts as sealed."""
+    return bytes(record.body)[0] if len(record.body) else 1
+
+
 def absolute(stored: StoredMeta, new: NewRecord, appended: Appended) -> StoredMeta:
     """Turn what a meta just appended holds relatively into sequences and times."""
     if new.after_commit and stored.expires_ns is not None:

@@ -18,7 +18,7 @@ from objstore._names import (
 from objstore._types import Duration, Placement
 from objstore.errors import BadBucketError
 
-Sync: TypeAlias = Literal["always", "never"] | float
+Sync: TypeAlias = Literal["always", "never"] | Duration
 
 CHANGES_TTL = timedelta(days=7)
 CHANGES_BYTES_MAX = 256 * 1024 * 1024
@@ -141,7 +141,7 @@ def check_config(config: ObjectStoreConfig) -> ObjectStoreConfig:
         placement=_check_placement(config.placement),
         metadata=_check_metadata(config.metadata),
         changes_ttl=_check_duration("changes_ttl", config.changes_ttl) or timedelta(),
-        sync=_check_sync(config.sync),
+        sync=check_sync(config.sync),
     )
 
 
@@ -240,12 +240,23 @@ def _check_duration(name: str, value: Duration | None) -> timedelta | None:
         raise _bad(name, value, str(error), hint) from None
 
 
-def _check_sync(value: Sync) -> Sync:
-    if value == "always" or value == "never":  # noqa: PLR1714 - type checkers follow it
-        return value
-    number = cast("object", value)
-    if isinstance(number, int | float) and 0 < number <= SYNC_S_MAX:
-        return float(number)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_sync(value: Sync) -> Literal["always", "never"] | float:
+    """Give a way to sync in its normal form: a duration as seconds.
+
+    Raises:
+        BadBucketError: it is none.
+    """
+    if isinstance(value, str):
+        if value in ("always", "never"):
+            return value
+    elif isinstance(value, timedelta):
+        return check_sync(value.total_seconds())
+    elif _is_number(value) and 0 < value <= SYNC_S_MAX:
+        return float(value)
     hint = f'use "always", "never" or seconds above 0 and up to {SYNC_S_MAX:,.0f}'
     raise _bad("sync", value, "is not a way to sync", hint)
 
@@ -319,7 +330,7 @@ def decode_config(document: bytes) -> ObjectStoreConfig:
 def engine_options(config: ObjectStoreConfig) -> BucketOptions:
     """Give what the engine itself needs of a checked configuration."""
     return BucketOptions(
-        sync=config.sync,
+        sync=check_sync(config.sync),
         max_bytes=config.max_bytes,
         segment_bytes=config.segment_bytes,
         in_memory=config.storage == "memory",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any, TypeVar, cast
 
-from objstore._effects import Effect, Steps
-from objstore._engine import Engine, Op
+from objstore._effects import Effect
+from objstore._engine import Engine, Op, Steps
 
 T = TypeVar("T")
 

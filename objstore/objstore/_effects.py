@@ -10,19 +10,17 @@ import hashlib
 import threading
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from objstore._engine import Buffer, Engine, Op, call
+from objstore._engine import Buffer, Engine, Op, Steps, call
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[Op[Any], Any, T]
-"""Object logic: yields operations to a driver and returns a `T`."""
 
 INLINE_HASH_BYTES_MAX = 64 * 1024
 """More than this is not hashed on an event loop: it would hold it for over 40 us."""

@@ -15,7 +15,8 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 
 from objstore import _engine as ops
-from objstore._bucket_log import SEALED, Prepared, ticket_of
+from objstore._bucket_log import Prepared, ticket_of
+from objstore._bucket_state import SEALED
 from objstore._embedded_store import EmbeddedStore, acquire_store, release_store
 from objstore._engine import Capability, Engine, Op
 from objstore._loop_wake import current_waker, redeliver_cancellation
@@ -48,6 +49,7 @@ def open_embedded(
     create: bool = True,
     sync: object = "always",  # noqa: ARG001 - a bucket's own, set when it is created
     lock_timeout: float | None = None,
+    force_network: bool = False,
 ) -> Engine:
     """Open the embedded engine; blocks.
 
@@ -57,7 +59,13 @@ def open_embedded(
         StorageError: the place cannot be used.
     """
     path = path_of(url)
-    store = acquire_store(path, url=url, create=create, lock_timeout_s=lock_timeout)
+    store = acquire_store(
+        path,
+        url=url,
+        create=create,
+        lock_timeout_s=lock_timeout,
+        force_network=force_network,
+    )
     return EmbeddedEngine(store)
 
 

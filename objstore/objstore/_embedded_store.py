@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from objstore._bucket_log import GONE, BucketLog
+from objstore._bucket_log import BucketLog
 from objstore._bucket_space import BucketSpace
+from objstore._bucket_state import GONE
 from objstore._config import decode_config, engine_options
 from objstore._engine import BucketOptions, BucketState
 from objstore._projection import ObjectProjection
@@ -75,9 +76,9 @@ class EmbeddedStore:
     # --- buckets --------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """Give the names of all buckets, sorted."""
+        """Give the names of all buckets, sorted; those that are damaged, too."""
         kept = [item.name for item in self.registry.entries() if not item.is_deleted]
-        return sorted({*kept, *self._memory})
+        return sorted({*kept, *self.registry.damaged_names(), *self._memory})
 
     def create(self, name: str, document: bytes, options: BucketOptions) -> BucketState:
         """Create a bucket.
@@ -260,7 +261,12 @@ def _directory_key(path: str) -> tuple[int, int] | None:
 
 
 def acquire_store(
-    path: str | None, *, url: str, create: bool, lock_timeout_s: float | None
+    path: str | None,
+    *,
+    url: str,
+    create: bool,
+    lock_timeout_s: float | None,
+    force_network: bool = False,
 ) -> EmbeddedStore:
     """Give the store of a directory, the same one for every handle in this process."""
     with _open_lock:
@@ -268,7 +274,10 @@ def acquire_store(
         store = None if key is None else _open_stores.get(key)
         if store is None:
             directory = open_directory(
-                path, create=create, environment=system_environment()
+                path,
+                create=create,
+                environment=system_environment(),
+                force_network=force_network,
             )
             store = _open(directory, url, lock_timeout_s, in_memory=path is None)
             if path is not None:

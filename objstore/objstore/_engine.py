@@ -32,7 +32,11 @@ class Op(Generic[T]):
     __slots__ = ()
 
 
-def call(op: Op[T]) -> Generator[Op[Any], Any, T]:
+Steps: TypeAlias = Generator[Op[Any], Any, T]
+"""Object logic: yields requests to a driver and returns a `T`."""
+
+
+def call(op: Op[T]) -> Steps[T]:
     """Yield an operation to the driver and give its typed answer."""
     answer: T = yield op
     return answer

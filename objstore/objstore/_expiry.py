@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 from objstore import _engine as ops
 from objstore._document import Document, decode_document, encode_document
-from objstore._effects import Steps
-from objstore._engine import Engine, StoredMeta, call
+from objstore._engine import Engine, Steps, StoredMeta, call
 from objstore_log.errors import ConflictError
 
 PAGE_ROWS = 1_000

@@ -16,25 +16,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import anyio.lowlevel
 
 from objstore import _drivers
-from objstore._effects import Steps
-from objstore._engine import Engine
-from objstore.errors import ClosedError, ObjStoreError
+from objstore._engine import Engine, Steps
+from objstore.errors import ClosedError, WrongEventLoopError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class WrongEventLoopError(ObjStoreError, RuntimeError):
-    """The asynchronous handle belongs to another event loop."""
-
-    what: str
-
-    def __init__(self, *, what: str) -> None:
-        super().__init__(
-            f"{what} was opened on another event loop; open it again on this one, or "
-            "use the synchronous API, whose handles work everywhere",
-            what=what,
-        )
 
 
 def current_loop() -> object:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from objstore._document import Document, decode_document, info_of
-from objstore._effects import Steps
-from objstore._engine import StoredMeta
+from objstore._engine import Steps, StoredMeta
 from objstore._expiry import Scope
 from objstore._operations import find
 from objstore._types import ObjectInfo

@@ -126,11 +126,13 @@ def _prefix(
     body: bytes,
 ) -> tuple[ChangeKind, int, int, int, int, int, int, int, int]:
     try:
-        number, *rest = _PREFIX.unpack_from(body)
-        change = _CHANGES[number - 1]
+        values: tuple[int, ...] = _PREFIX.unpack_from(body)
+        change: ChangeKind = _CHANGES[values[0] - 1]
     except (error, IndexError) as cause:
         raise ValueError("a META record's prefix is not of this format") from cause
-    count, chunk_bytes, size, stored, content_time, expires, previous, delta = rest
+    count, chunk_bytes, size, stored, content_time, expires, previous, delta = values[
+        1:
+    ]
     return (
         change,
         count,

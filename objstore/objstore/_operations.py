@@ -13,8 +13,7 @@ from typing import Any
 from objstore import _engine as ops
 from objstore._config import ObjectStoreConfig, decode_config
 from objstore._document import Document, encode_document
-from objstore._effects import Steps
-from objstore._engine import StoredMeta, call
+from objstore._engine import Steps, StoredMeta, call
 from objstore._expiry import Scope, as_expired, expire_due, is_due, is_sealed, marker_of
 from objstore.errors import (
     CorruptionError,

@@ -9,6 +9,7 @@ from objstore import _engine as ops
 from objstore._config import (
     ObjectStoreConfig,
     Sync,
+    check_sync,
     check_update,
     differing_fields,
     duration_of,
@@ -16,8 +17,7 @@ from objstore._config import (
     engine_options,
     resolve_config,
 )
-from objstore._effects import Steps
-from objstore._engine import Engine, call
+from objstore._engine import Engine, Steps, call
 from objstore._expiry import Scope, expire_due, is_due
 from objstore._names import check_bucket_name
 from objstore._operations import config_of
@@ -137,7 +137,7 @@ def status(scope: Scope) -> Steps[ObjectStoreStatus]:
         stored_size=usage.stored_size,
         max_bytes=config.max_bytes,
         segments=usage.segments,
-        sync=config.sync,
+        sync=check_sync(config.sync),
         metadata=None if config.metadata is None else dict(config.metadata),
         last_sequence=usage.last_sequence,
         first_change=usage.first_change,

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from objstore._document import info_of
-from objstore._effects import Steps
-from objstore._engine import Page, StoredMeta, call
+from objstore._engine import Page, Steps, StoredMeta, call
 from objstore._expiry import PAGE_ROWS, Scope, as_expired, is_due, is_sealed
 from objstore._names import OBJECT_NAME_BYTES_MAX, text_fault
 from objstore._types import Listing, ObjectInfo

@@ -7,8 +7,15 @@ from dataclasses import replace
 from functools import partial
 
 from objstore._document import Document, decode_document, encode_document, info_of
-from objstore._effects import Steps
-from objstore._engine import ChangeKind, GetBucket, Meta, ReadChunks, StoredMeta, call
+from objstore._engine import (
+    ChangeKind,
+    GetBucket,
+    Meta,
+    ReadChunks,
+    Steps,
+    StoredMeta,
+    call,
+)
 from objstore._expiry import Scope, marker_of
 from objstore._links import Version, resolve
 from objstore._metas import PutMeta, check_ttl, merge_meta, resolve_link

@@ -13,8 +13,8 @@ from typing import IO, TypeVar
 
 from objstore._digest import digest_text
 from objstore._document import info_of
-from objstore._effects import Blocking, Steps, compute
-from objstore._engine import Buffer, Pin, PinHandle, ReadChunks, StoredMeta, call
+from objstore._effects import Blocking, compute
+from objstore._engine import Buffer, Pin, PinHandle, ReadChunks, Steps, StoredMeta, call
 from objstore._expiry import Scope
 from objstore._links import Version, resolve
 from objstore._names import check_object_name

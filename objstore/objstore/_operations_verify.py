@@ -7,8 +7,7 @@ from functools import partial
 
 from objstore import _engine as ops
 from objstore._document import decode_document
-from objstore._effects import Steps
-from objstore._engine import Engine, StoredMeta, call
+from objstore._engine import Engine, Steps, StoredMeta, call
 from objstore._expiry import Scope
 from objstore._links import Version
 from objstore._operations_list import Query, check_query, next_rows

@@ -19,16 +19,8 @@ from typing import Any, TypeAlias, TypedDict
 from objstore._config import ObjectStoreConfig, nanoseconds_of
 from objstore._digest import digest_text, parse_digest
 from objstore._document import encode_document, info_of
-from objstore._effects import (
-    Blocking,
-    HashAhead,
-    ReadSource,
-    Shielded,
-    Source,
-    Steps,
-    compute,
-)
-from objstore._engine import Abort, Append, Buffer, Chunk, Last, Meta, call
+from objstore._effects import Blocking, HashAhead, ReadSource, Shielded, Source, compute
+from objstore._engine import Abort, Append, Buffer, Chunk, Last, Meta, Steps, call
 from objstore._expiry import Scope
 from objstore._metas import PutMeta, resolve_meta
 from objstore._names import nuid_text

@@ -183,8 +183,12 @@ def _add_meta(
     db: sqlite3.Connection, batch: _Batch, record: Record, previous: int
 ) -> None:
     body = bytes(record.body)
+    if not body:
+        # damaged: the state before does not come back, and its content is kept
+        _supersede(db, batch, previous, frees=False)
+        return
     facts = decode_facts(body)
-    _supersede(db, batch, previous)
+    _supersede(db, batch, previous, frees=True)
     batch.facts[record.sequence] = facts
     row_sum = meta_checksum(
         record.sequence, record.key, record.nuid, record.time_ns, body
@@ -201,12 +205,16 @@ def _add_meta(
     _count(batch, facts, 1)
 
 
-def _supersede(db: sqlite3.Connection, batch: _Batch, previous: int) -> None:
+def _supersede(
+    db: sqlite3.Connection, batch: _Batch, previous: int, *, frees: bool
+) -> None:
     if not previous:
         return
     if previous in batch.metas:
         batch.delta -= batch.metas.pop(previous)[5]
-        _count(batch, batch.facts.pop(previous), -1)
+        facts = batch.facts.pop(previous)
+        if frees:
+            _count(batch, facts, -1)
         return
     row = db.execute(
         "SELECT body, checksum FROM metas WHERE sequence = ?", (previous,)
@@ -217,7 +225,8 @@ def _supersede(db: sqlite3.Connection, batch: _Batch, previous: int) -> None:
     facts = decode_facts(row[0])
     batch.gone[previous] = facts
     batch.delta -= row[1]
-    _count(batch, facts, -1)
+    if frees:
+        _count(batch, facts, -1)
 
 
 def _count(batch: _Batch, facts: MetaFacts, step: int) -> None:

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Self
 
-from objstore._effects import Steps, compute
-from objstore._engine import Buffer, Pin, PinHandle, call
+from objstore._effects import compute
+from objstore._engine import Buffer, Pin, PinHandle, Steps, call
 from objstore._expiry import Scope
 from objstore._handles import Session
 from objstore._links import Version

@@ -1,15 +1,23 @@
-"""Log 0: which buckets there are, their configurations, their logs."""
+"""Log 0: which buckets there are, their configurations, their logs.
+
+A damaged record must not cost a bucket with everything in it, so each change stands in
+the log twice, one record behind the other.
+"""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from objstore._engine import BucketOptions
-from objstore.errors import BucketExistsError, BucketNotFoundError
+from objstore.errors import (
+    BucketExistsError,
+    BucketNotFoundError,
+    CorruptionError,
+)
 from objstore_log import Kind, Log, NewRecord, Record, subject_of
 from objstore_log.errors import ConflictError
 
@@ -30,6 +38,8 @@ class BucketEntry:
     sequence: int
     """Of the registry record that says so."""
     is_deleted: bool = False
+    is_repeat: bool = False
+    """It says again what the record before it says."""
     options: BucketOptions | None = None
     """Only for buckets in memory, which no log remembers."""
 
@@ -43,6 +53,7 @@ def _decode(record: Record) -> BucketEntry:
         orjson.dumps(body["config"]),
         record.sequence,
         body.get("deleted", False),
+        body.get("repeats", False),
     )
 
 
@@ -54,6 +65,8 @@ def _encode(entry: BucketEntry) -> NewRecord:
     }
     if entry.is_deleted:
         body["deleted"] = True
+    if entry.is_repeat:
+        body["repeats"] = True
     return NewRecord(Kind.BUCKET, orjson.dumps(body), key=entry.name.encode())
 
 
@@ -63,6 +76,8 @@ class Registry:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._entries: dict[str, BucketEntry] = {}
+        self._damaged: dict[str, CorruptionError] = {}
+        self._newest: BucketEntry | None = None
         self._through = 0
         self._lock = threading.Lock()
 
@@ -71,15 +86,41 @@ class Registry:
             return
         with self._lock:
             while self._through < self.log.visible_sequence:
-                page = self.log.feed(self._through, _PAGE, frozenset({Kind.BUCKET}))
-                for record in page.records:
-                    entry = _decode(record)
-                    self._entries[entry.name] = entry
-                self._through = page.through
+                self._through = self._follow_page()
+
+    def _follow_page(self) -> int:
+        try:
+            page = self.log.feed(self._through, _PAGE, frozenset({Kind.BUCKET}))
+        except CorruptionError as error:
+            if error.sequence is None:
+                raise
+            if error.name is not None and not self._is_repeat(error.sequence):
+                self._damaged[error.name] = error
+            return error.sequence
+        for record in page.records:
+            entry = self._newest = _decode(record)
+            self._entries[entry.name] = entry
+            self._damaged.pop(entry.name, None)
+        return page.through
+
+    def _is_repeat(self, sequence: int) -> bool:
+        """Say whether a damaged record says only what the one before it said."""
+        newest = self._newest
+        return (
+            newest is not None
+            and newest.sequence == sequence - 1
+            and not newest.is_repeat
+        )
 
     def find(self, name: str) -> BucketEntry | None:
-        """Give a bucket's entry, deleted ones too."""
+        """Give a bucket's entry, deleted ones too.
+
+        Raises:
+            CorruptionError: its last change is damaged.
+        """
         self._follow()
+        if name in self._damaged:
+            raise self._damaged[name]
         return self._entries.get(name)
 
     def get(self, name: str) -> BucketEntry:
@@ -90,43 +131,59 @@ class Registry:
         return entry
 
     def entries(self) -> list[BucketEntry]:
-        """Give all entries, deleted ones too."""
+        """Give all entries, deleted ones too, without what damage may have changed."""
         self._follow()
-        return list(self._entries.values())
+        damaged = self._damaged
+        return [item for item in self._entries.values() if item.name not in damaged]
+
+    def damaged_names(self) -> list[str]:
+        """Give the names of buckets whose last change is damaged."""
+        self._follow()
+        return list(self._damaged)
 
     def create(self, name: str, document: bytes, log_id: bytes) -> BucketEntry:
         """Add a bucket. Raises `BucketExistsError` when there is one."""
         while True:
+            last = self._last(name)
             found = self.find(name)
             if found is not None and not found.is_deleted:
                 raise BucketExistsError(bucket=name)
             # number 0: that of the record itself, which nobody else can get
-            entry = BucketEntry(name, 0, log_id, document, 0)
-            if self._append(entry, 0 if found is None else found.sequence):
-                return self.get(name)
+            new = BucketEntry(name, 0, log_id, document, 0)
+            if self._append([new], name, last):
+                break
+        made = self.get(name)
+        # lost to a later change, that one says more
+        self._append([replace(made, is_repeat=True)], name, made.sequence)
+        return self.get(name)
 
     def update(self, name: str, document: bytes) -> BucketEntry:
         """Replace a bucket's configuration. Raises `BucketNotFoundError`."""
         while True:
-            old = self.get(name)
-            entry = BucketEntry(name, old.number, old.log_id, document, 0)
-            if self._append(entry, old.sequence):
+            last = self._last(name)
+            entry = replace(self.get(name), document=document, is_repeat=False)
+            if self._append([entry, replace(entry, is_repeat=True)], name, last):
                 return self.get(name)
 
     def delete(self, name: str) -> BucketEntry:
         """Take a bucket out; gives what it was. Raises `BucketNotFoundError`."""
         while True:
+            last = self._last(name)
             old = self.get(name)
-            gone = BucketEntry(
-                name, old.number, old.log_id, old.document, 0, is_deleted=True
-            )
-            if self._append(gone, old.sequence):
+            gone = replace(old, is_deleted=True, is_repeat=False)
+            if self._append([gone, replace(gone, is_repeat=True)], name, last):
                 return old
 
-    def _append(self, entry: BucketEntry, expected: int) -> bool:
-        subject = subject_of(Kind.BUCKET, entry.name.encode())
+    def _last(self, name: str) -> int:
+        """Give the sequence of a name's last record, damaged or not."""
+        return self.log.last(subject_of(Kind.BUCKET, name.encode()))[0]
+
+    def _append(self, entries: list[BucketEntry], name: str, expected: int) -> bool:
+        subject = subject_of(Kind.BUCKET, name.encode())
         try:
-            self.log.append([_encode(entry)], expect={subject: expected})
+            self.log.append(
+                [_encode(entry) for entry in entries], expect={subject: expected}
+            )
         except ConflictError:
             return False
         return True

@@ -79,7 +79,7 @@ def _stream_source(data: Any) -> Source:
         return _file_source(data)
     if isinstance(data, Iterable):
         pieces = iter(cast("Iterable[object]", data))
-        return PulledSource(lambda _: next(pieces, _END), total=None)
+        return PulledSource(lambda _: next(pieces, _END))
     if isinstance(data, AsyncIterable):
         coming = aiter(cast("AsyncIterable[object]", data))
         return AwaitedSource(lambda _: anext(coming, _END))
@@ -173,21 +173,40 @@ class PulledSource:
     """Pieces from a function that may block, such as a file's `read`."""
 
     def __init__(
-        self, pull: Callable[[int], object], *, total: int | None, blocks: bool = True
+        self,
+        pull: Callable[[int], object],
+        *,
+        total: int | None = None,
+        name: object = None,
+        blocks: bool = True,
     ) -> None:
         self._pull = pull
+        self._name = name
         self._blocks = blocks
         self._pieces = Pieces()
+        self._taken = 0
         self.total: int | None = total
 
     def read(self, size: int) -> Buffer:
-        """Gather a slab."""
+        """Gather a slab.
+
+        Raises:
+            StorageError: the file ended before the size that it had at first.
+        """
         while self._pieces.size < size:
             piece = self._pull(size - self._pieces.size)
             if piece is _END:
+                self._check_end()
                 break
+            held = self._pieces.size
             self._pieces.add(checked_piece(piece))
+            self._taken += self._pieces.size - held
         return self._pieces.take(size)
+
+    def _check_end(self) -> None:
+        if self.total is not None and self._taken < self.total:
+            reason = f"it ended after {self._taken} of {self.total} bytes"
+            raise StorageError(path=str(self._name), operation="read", reason=reason)
 
     async def aread(self, size: int) -> Buffer:
         """Gather a slab in a worker thread."""
@@ -235,6 +254,7 @@ def _file_source(file: Any) -> Source:
     return PulledSource(
         lambda size: _piece_of(file.read(size)),
         total=_rest_of(file),
+        name=getattr(file, "name", file),
         blocks=not isinstance(file, io.BytesIO),
     )
 
@@ -246,10 +266,13 @@ def _piece_of(read: object) -> object:
 
 def _rest_of(file: Any) -> int | None:
     """Give the bytes that are left in a file, where it can tell."""
-    with suppress(OSError, ValueError, AttributeError, TypeError):
-        if isinstance(file, io.BytesIO):
-            return max(file.getbuffer().nbytes - file.tell(), 0)
-        status = os.fstat(file.fileno())
+    if isinstance(file, io.BytesIO):
+        return max(file.getbuffer().nbytes - file.tell(), 0)
+    # Only of a plain file: one that unpacks has another size than what it gives.
+    is_buffered = type(file) in (io.BufferedReader, io.BufferedRandom)
+    raw: object = file.raw if is_buffered else file
+    if isinstance(raw, io.FileIO):
+        status = os.fstat(raw.fileno())
         if stat.S_ISREG(status.st_mode):
             return max(status.st_size - int(file.tell()), 0)
     return None
@@ -261,7 +284,6 @@ class PathSource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         self._file: BinaryIO | None = None
-        self._given = 0
         self._source: Source | None = None
         self.total: int | None = None
 
@@ -276,12 +298,7 @@ class PathSource:
             self._file = open(self._path, "rb", buffering=0)  # noqa: PTH123, SIM115 - `close` closes it
             self._source = _file_source(self._file)
             self.total = self._source.total
-        slab = self._source.read(size)
-        self._given += len(slab)
-        if len(slab) < size and self.total is not None and self._given < self.total:
-            reason = f"it ended after {self._given} of {self.total} bytes"
-            raise StorageError(path=self._path, operation="read", reason=reason)
-        return slab
+        return self._source.read(size)
 
     async def aread(self, size: int) -> Buffer:
         """Read a slab in a worker thread."""

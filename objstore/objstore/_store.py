@@ -13,14 +13,19 @@ from objstore import _drivers
 from objstore import _operations_bucket as buckets
 from objstore import _operations_verify as checks
 from objstore._bucket import ObjectStore
-from objstore._config import ObjectStoreConfig, Sync, seconds_of
-from objstore._effects import Steps
-from objstore._engine import Capability, Engine
+from objstore._config import (
+    DURATION_MAX,
+    ObjectStoreConfig,
+    Sync,
+    check_sync,
+    seconds_of,
+)
+from objstore._engine import Capability, Engine, Steps
 from objstore._handles import AsyncSession, Handle, Session
 from objstore._operations_write import Progress
 from objstore._schedule import RetentionSchedule
 from objstore._types import Damage, Duration, RetentionReport, VerifyReport
-from objstore.errors import NotSupportedError
+from objstore.errors import BadStoreError, NotSupportedError
 
 DEFAULT_URL = "./objstore-data"
 RETENTION_INTERVAL_S = 60
@@ -51,14 +56,40 @@ ENGINES: dict[str, Callable[..., Engine]] = {
 """Which engine opens a URL, by its scheme; a text without one is a directory."""
 
 
+def check_seconds(option: str, value: Duration | None) -> float | None:
+    """Give a duration among the options of a store in seconds.
+
+    Raises:
+        BadStoreError: it is none.
+    """
+    try:
+        return seconds_of(value)
+    except ValueError as error:
+        raise BadStoreError(
+            field=option,
+            value=value,
+            problem=str(error),
+            hint=f"give a timedelta or seconds from 0 to {DURATION_MAX.days} days",
+        ) from None
+
+
 def open_engine(
-    url: Url, *, create: bool, sync: Sync, lock_timeout: Duration | None
+    url: Url,
+    *,
+    create: bool,
+    sync: Sync,
+    lock_timeout: Duration | None,
+    force_network: bool = False,
 ) -> Engine:
     """Open the engine that a URL means; blocks.
 
     Raises:
         NotSupportedError: there is none.
+        BadStoreError: `lock_timeout` is no duration.
+        BadBucketError: `sync` is no way to sync.
     """
+    check_sync(sync)
+    timeout_s = check_seconds("lock_timeout", lock_timeout)
     if url is None:
         url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
     text = os.fspath(url)
@@ -70,8 +101,13 @@ def open_engine(
             hint="give file: and a directory, a path, or memory:",
         )
     opening = ENGINES[scheme if colon and known else "file"]
-    timeout_s = seconds_of(lock_timeout)
-    return opening(text, create=create, sync=sync, lock_timeout=timeout_s)
+    return opening(
+        text,
+        create=create,
+        sync=sync,
+        lock_timeout=timeout_s,
+        force_network=force_network,
+    )
 
 
 class StoreBase:
@@ -82,13 +118,12 @@ class StoreBase:
         session: Session,
         *,
         sync: Sync = "always",
-        retention_interval: Duration | None = None,
+        retention_interval: float | None = None,
     ) -> None:
         self._session = session
         self._engine = session.engine
         self._sync: Sync = sync
-        interval_s = seconds_of(retention_interval)
-        self._schedule = RetentionSchedule(session.engine, interval_s)
+        self._schedule = RetentionSchedule(session.engine, retention_interval)
         self._run = session.arun
 
     @property
@@ -243,6 +278,7 @@ def connect(
     sync: Sync = "always",
     retention_interval: Duration | None = RETENTION_INTERVAL_S,
     lock_timeout: Duration | None = None,
+    force_network: bool = False,
 ) -> Handle[Store]:
     """Open a store for asyncio or trio: `await` it, or enter it with `async with`.
 
@@ -257,21 +293,32 @@ def connect(
         retention_interval: Seconds between two runs of retention; `None` for none.
         lock_timeout: How long a change waits for a writer in another process; `None`
             for as long as it takes.
+        force_network: Take a directory on a network file system, where locks and
+            syncs may not hold; for when one machine alone uses it.
 
     Raises:
         StoreNotFoundError: there is no store, and not `create`.
         StoreVersionError: a newer version wrote it.
-        NotSupportedError: there is no engine for the URL.
-        StorageError: the system refuses.
+        NotSupportedError: there is no engine for the URL, or the directory is on a
+            network file system.
+        StorageError: the system refuses, or the place is a file or holds other things.
+        BadStoreError: a duration is not allowed.
+        BadBucketError: `sync` is not allowed.
     """
 
     async def opening() -> Store:
+        interval_s = check_seconds("retention_interval", retention_interval)
         engine = await anyio.to_thread.run_sync(
             partial(
-                open_engine, url, create=create, sync=sync, lock_timeout=lock_timeout
+                open_engine,
+                url,
+                create=create,
+                sync=sync,
+                lock_timeout=lock_timeout,
+                force_network=force_network,
             )
         )
         session = AsyncSession(engine)
-        return Store(session, sync=sync, retention_interval=retention_interval)
+        return Store(session, sync=sync, retention_interval=interval_s)
 
     return Handle(opening)

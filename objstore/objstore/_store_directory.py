@@ -79,7 +79,11 @@ class StoreDirectory:
 
 
 def open_directory(
-    path: str | None, *, create: bool, environment: Environment
+    path: str | None,
+    *,
+    create: bool,
+    environment: Environment,
+    force_network: bool = False,
 ) -> StoreDirectory:
     """Open the store in a directory (`None`: in memory), or make it.
 
@@ -92,7 +96,7 @@ def open_directory(
         return open_storage(MemoryStorage(), create=True, environment=environment)
     _check_place(path, create=create)
     try:
-        storage = FileStorage(path, create=create)
+        storage = FileStorage(path, create=create, force_network=force_network)
         return open_storage(storage, create=create, environment=environment)
     except OSError as error:
         if isinstance(error, StorageError | StoreNotFoundError):

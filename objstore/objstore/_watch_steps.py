@@ -30,6 +30,7 @@ from objstore._engine import (
 )
 from objstore._names import text_fault
 from objstore._types import EPOCH, Change
+from objstore.errors import CorruptionError
 from objstore_watch import (
     ChangeFilter,
     ChangeStream,
@@ -312,7 +313,13 @@ class Following:
         self._stream.receive_page(current, page[-1].name if page else None)
 
     def _changes(self, after: int) -> Steps:
-        page = yield from call(Changes(self._bucket, after, PAGE_CHANGES))
+        try:
+            page = yield from call(Changes(self._bucket, after, PAGE_CHANGES))
+        except CorruptionError as error:
+            if error.sequence is not None:
+                # told once; the next call goes on behind it
+                self._stream.receive_changes([], error.sequence)
+            raise
         yield from self._check_bucket()
         wanted = [
             (change.sequence, change) for change in page.changes if self._admits(change)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Self
 
-from objstore._effects import Steps
-from objstore._engine import Buffer
+from objstore._engine import Buffer, Steps
 from objstore._expiry import Scope
 from objstore._handles import Session
 from objstore._operations_write import Put, PutOptions, request_of

@@ -12,7 +12,13 @@ from objstore import _store
 from objstore._blocking_bucket import ObjectReader, ObjectStore, ObjectWriter
 from objstore._config import ObjectStoreConfig, Sync
 from objstore._handles import Session, twin
-from objstore._store import RETENTION_INTERVAL_S, StoreBase, Url, open_engine
+from objstore._store import (
+    RETENTION_INTERVAL_S,
+    StoreBase,
+    Url,
+    check_seconds,
+    open_engine,
+)
 from objstore._types import Duration
 from objstore._watch import BlockingWatch as Watch
 
@@ -72,12 +78,19 @@ def open(
     sync: Sync = "always",
     retention_interval: Duration | None = RETENTION_INTERVAL_S,
     lock_timeout: Duration | None = None,
+    force_network: bool = False,
 ) -> Store:
     """Open a store; see `objstore.connect` for arguments and errors.
 
     Returns:
         The store; close it, or use it as `with objstore.open(...) as store:`.
     """
-    engine = open_engine(url, create=create, sync=sync, lock_timeout=lock_timeout)
-    session = Session(engine)
-    return Store(session, sync=sync, retention_interval=retention_interval)
+    interval_s = check_seconds("retention_interval", retention_interval)
+    engine = open_engine(
+        url,
+        create=create,
+        sync=sync,
+        lock_timeout=lock_timeout,
+        force_network=force_network,
+    )
+    return Store(Session(engine), sync=sync, retention_interval=interval_s)

@@ -8,10 +8,11 @@ own message: what, where, the offending value, the limit, what to do next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from objstore._bad_value import BadValueError, shown
 from objstore_log.errors import (
     BusyError,
     ClosedError,
@@ -26,6 +27,7 @@ from objstore_log.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
+from objstore_watch.errors import BadCursorError, BadWatchError, CursorForeignError
 
 if TYPE_CHECKING:
     from objstore._engine import BucketState
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 __all__ = [
     "EXIT_STATUS",
     "BadBucketError",
+    "BadCursorError",
     "BadObjectMetaError",
+    "BadStoreError",
+    "BadWatchError",
     "BucketExistsError",
     "BucketNotFoundError",
     "BusyError",
@@ -42,6 +47,7 @@ __all__ = [
     "ConsumerNotFoundError",
     "CorruptionError",
     "CursorExpiredError",
+    "CursorForeignError",
     "DigestMismatchError",
     "EncryptionError",
     "ForkedError",
@@ -64,25 +70,10 @@ __all__ = [
     "StoreNotFoundError",
     "StoreVersionError",
     "VersionExpiredError",
+    "WrongEventLoopError",
     "WrongKeyError",
     "exit_status",
 ]
-
-_SHOWN_CHARACTERS_MAX = 120
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    if len(text) <= _SHOWN_CHARACTERS_MAX:
-        return text
-    return f"{text[:80]}...{text[-20:]} ({len(text)} characters)"
-
-
-def _kept(value: object) -> object:
-    """Give a value that surely can be pickled: the value itself or its text."""
-    simple = (str, bytes, int, float, datetime, timedelta, type(None))
-    return value if isinstance(value, simple) else _shown(value)
-
 
 # --- absent, or there already -----------------------------------------------------
 
@@ -94,8 +85,8 @@ class BucketNotFoundError(ObjStoreError, FileNotFoundError):
 
     def __init__(self, *, bucket: str) -> None:
         super().__init__(
-            f"there is no bucket {_shown(bucket)}; make it with "
-            f"create_object_store(bucket={_shown(bucket)}), or open it with "
+            f"there is no bucket {shown(bucket)}; make it with "
+            f"create_object_store(bucket={shown(bucket)}), or open it with "
             "create=True",
             bucket=bucket,
         )
@@ -110,9 +101,9 @@ class ObjectNotFoundError(ObjStoreError, FileNotFoundError):
     """The link that points to the missing object, as "bucket/name"."""
 
     def __init__(self, *, bucket: str, name: str, link: str | None = None) -> None:
-        via = "" if link is None else f", where the link {_shown(link)} points"
+        via = "" if link is None else f", where the link {shown(link)} points"
         super().__init__(
-            f"there is no object {_shown(name)} in bucket {_shown(bucket)}{via}; "
+            f"there is no object {shown(name)} in bucket {shown(bucket)}{via}; "
             "put it, or list() what is there",
             bucket=bucket,
             name=name,
@@ -128,10 +119,10 @@ class ObjectDeletedError(ObjectNotFoundError):
     def __init__(
         self, *, bucket: str, name: str, sequence: int, link: str | None = None
     ) -> None:
-        via = "" if link is None else f", where the link {_shown(link)} points,"
+        via = "" if link is None else f", where the link {shown(link)} points,"
         ObjStoreError.__init__(
             self,
-            f"object {_shown(name)} in bucket {_shown(bucket)}{via} was deleted at "
+            f"object {shown(name)} in bucket {shown(bucket)}{via} was deleted at "
             f"sequence {sequence}; put it again, or get_info(show_deleted=True)",
             bucket=bucket,
             name=name,
@@ -148,8 +139,8 @@ class ConsumerNotFoundError(ObjStoreError, FileNotFoundError):
 
     def __init__(self, *, bucket: str, name: str) -> None:
         super().__init__(
-            f"there is no consumer {_shown(name)} on bucket {_shown(bucket)}; make it "
-            f"with consumer({_shown(name)})",
+            f"there is no consumer {shown(name)} on bucket {shown(bucket)}; make it "
+            f"with consumer({shown(name)})",
             bucket=bucket,
             name=name,
         )
@@ -164,7 +155,7 @@ class VersionExpiredError(ObjStoreError, FileNotFoundError):
 
     def __init__(self, *, bucket: str, name: str, at: int | datetime) -> None:
         super().__init__(
-            f"object {_shown(name)} in bucket {_shown(bucket)} as of {at} is no longer "
+            f"object {shown(name)} in bucket {shown(bucket)} as of {at} is no longer "
             "kept; read the current version, or raise the bucket's history",
             bucket=bucket,
             name=name,
@@ -190,8 +181,8 @@ class BucketExistsError(ObjStoreError, FileExistsError):
     ) -> None:
         other = f" with another {', '.join(differing)}" if differing else ""
         super().__init__(
-            f"bucket {_shown(bucket)} exists{other}; open it with object_store("
-            f"{_shown(bucket)}), or change it with update_object_store()",
+            f"bucket {shown(bucket)} exists{other}; open it with object_store("
+            f"{shown(bucket)}), or change it with update_object_store()",
             bucket=bucket,
             differing=differing,
             state=state,
@@ -210,7 +201,7 @@ class PreconditionFailedError(ObjStoreError):
     def __init__(self, *, bucket: str, name: str, expected: int, actual: int) -> None:
         place = f"is at sequence {actual}" if actual else "does not exist"
         super().__init__(
-            f"object {_shown(name)} in bucket {_shown(bucket)} {place}, expected "
+            f"object {shown(name)} in bucket {shown(bucket)} {place}, expected "
             f"{expected}; nothing was changed, read it again and retry",
             bucket=bucket,
             name=name,
@@ -225,7 +216,7 @@ class ObjectAlreadyExists(PreconditionFailedError, FileExistsError):  # noqa: N8
     def __init__(self, *, bucket: str, name: str, actual: int) -> None:
         ObjStoreError.__init__(
             self,
-            f"object {_shown(name)} exists in bucket {_shown(bucket)} at sequence "
+            f"object {shown(name)} exists in bucket {shown(bucket)} at sequence "
             f"{actual}; nothing was changed, choose another name, delete it first, or "
             "allow the overwrite",
             bucket=bucket,
@@ -238,33 +229,19 @@ class ObjectAlreadyExists(PreconditionFailedError, FileExistsError):  # noqa: N8
 # --- fix the call -----------------------------------------------------------------
 
 
-class _BadValueError(ObjStoreError, ValueError):
-    """A value is outside its limits."""
-
-    field: str
-    value: object
-    problem: str
-    hint: str
-
-    def __init__(self, *, field: str, value: object, problem: str, hint: str) -> None:
-        super().__init__(
-            f"{field} {_shown(value)} {problem}; {hint}",
-            field=field,
-            value=_kept(value),
-            problem=problem,
-            hint=hint,
-        )
+class BadStoreError(BadValueError):
+    """An option with which a store is to be opened is not allowed."""
 
 
-class BadBucketError(_BadValueError):
+class BadBucketError(BadValueError):
     """A bucket's name or configuration is not allowed."""
 
 
-class BadObjectMetaError(_BadValueError):
+class BadObjectMetaError(BadValueError):
     """An object's name, headers or other description is not allowed."""
 
 
-class ConsumerConfigError(_BadValueError):
+class ConsumerConfigError(BadValueError):
     """A consumer's configuration is not allowed, or differs from the existing one."""
 
 
@@ -287,7 +264,7 @@ class InvalidRangeError(ObjStoreError, ValueError):
         )
         super().__init__(
             f"range from {start} to {'the end' if end is None else end} of object "
-            f"{_shown(name)} in bucket {_shown(bucket)} {problem}; give a start of at "
+            f"{shown(name)} in bucket {shown(bucket)} {problem}; give a start of at "
             f"most {size} and an end that is not below it",
             bucket=bucket,
             name=name,
@@ -306,11 +283,24 @@ class LinkIsABucketError(ObjStoreError):
 
     def __init__(self, *, bucket: str, name: str, target: str) -> None:
         super().__init__(
-            f"object {_shown(name)} in bucket {_shown(bucket)} is a link to the whole "
-            f"bucket {_shown(target)}; open that bucket and name an object in it",
+            f"object {shown(name)} in bucket {shown(bucket)} is a link to the whole "
+            f"bucket {shown(target)}; open that bucket and name an object in it",
             bucket=bucket,
             name=name,
             target=target,
+        )
+
+
+class WrongEventLoopError(ObjStoreError, RuntimeError):
+    """The asynchronous handle belongs to another event loop."""
+
+    what: str
+
+    def __init__(self, *, what: str) -> None:
+        super().__init__(
+            f"{what} was opened on another event loop; open it again on this one, or "
+            "use the synchronous API, whose handles work everywhere",
+            what=what,
         )
 
 
@@ -324,7 +314,7 @@ class SealedError(ObjStoreError, PermissionError):
 
     def __init__(self, *, bucket: str) -> None:
         super().__init__(
-            f"bucket {_shown(bucket)} is sealed, it can only be read; write to another "
+            f"bucket {shown(bucket)} is sealed, it can only be read; write to another "
             "bucket",
             bucket=bucket,
         )
@@ -342,7 +332,7 @@ class LimitExceededError(ObjStoreError):
 
     def __init__(self, *, bucket: str, max_bytes: int, size: int, wanted: int) -> None:
         super().__init__(
-            f"bucket {_shown(bucket)} holds {size} bytes, {wanted} more would pass its "
+            f"bucket {shown(bucket)} holds {size} bytes, {wanted} more would pass its "
             f"max_bytes of {max_bytes}; nothing was changed, delete objects or raise "
             "max_bytes with update_object_store()",
             bucket=bucket,
@@ -361,8 +351,8 @@ class LeaseLostError(ObjStoreError):
 
     def __init__(self, *, bucket: str, consumer: str, sequence: int) -> None:
         super().__init__(
-            f"the lease of consumer {_shown(consumer)} on sequence {sequence} of "
-            f"bucket {_shown(bucket)} has passed to another; drop this delivery, or "
+            f"the lease of consumer {shown(consumer)} on sequence {sequence} of "
+            f"bucket {shown(bucket)} has passed to another; drop this delivery, or "
             "raise ack_wait",
             bucket=bucket,
             consumer=consumer,
@@ -392,7 +382,7 @@ class DigestMismatchError(ObjStoreError):
             else "nothing was stored, send the data again or mend expected_digest"
         )
         super().__init__(
-            f"object {_shown(name)} in bucket {_shown(bucket)} has the digest "
+            f"object {shown(name)} in bucket {shown(bucket)} has the digest "
             f"{actual}, expected {expected}; {step}",
             bucket=bucket,
             name=name,
@@ -413,7 +403,7 @@ class KeyNotFoundError(EncryptionError):
 
     def __init__(self, *, key_id: str) -> None:
         super().__init__(
-            f"the key provider has no key {_shown(key_id)}; add that key to it",
+            f"the key provider has no key {shown(key_id)}; add that key to it",
             key_id=key_id,
         )
 
@@ -425,7 +415,7 @@ class WrongKeyError(EncryptionError):
 
     def __init__(self, *, key_id: str) -> None:
         super().__init__(
-            f"key {_shown(key_id)} does not open what was encrypted under that id; "
+            f"key {shown(key_id)} does not open what was encrypted under that id; "
             "give the key provider the original key",
             key_id=key_id,
         )
@@ -458,10 +448,15 @@ EXIT_STATUS: Final[Mapping[type[BaseException], int]] = MappingProxyType(
         BucketExistsError: 4,
         ObjectAlreadyExists: 4,
         PreconditionFailedError: 4,
+        BadStoreError: 2,
         BadBucketError: 2,
         BadObjectMetaError: 2,
         InvalidRangeError: 2,
         ConsumerConfigError: 2,
+        BadWatchError: 2,
+        BadCursorError: 2,
+        CursorForeignError: 2,
+        WrongEventLoopError: 1,
         SealedError: 7,
         LimitExceededError: 1,
         DigestMismatchError: 5,

@@ -28,14 +28,14 @@ SEED = 20
 
 def fixed_environment() -> Environment:
     """Give a clock that ticks by itself and entropy from a seed."""
-    random = Random(SEED)  # noqa: S311 - golden bytes, no secrets
+    random = Random(SEED)
     ticks = iter(range(START_NS, START_NS + 10**15, STEP_NS))
     return Environment(lambda: next(ticks), lambda: 0.0, random.randbytes)
 
 
 def content(size: int, seed: int) -> bytes:
     """Give reproducible content that does not compress."""
-    return Random(seed).randbytes(size)  # noqa: S311 - golden bytes, no secrets
+    return Random(seed).randbytes(size)
 
 
 def fill(store: Store) -> dict[str, dict[str, str]]:
@@ -56,7 +56,9 @@ def fill(store: Store) -> dict[str, dict[str, str]]:
     small.add_link("link", "chunks")
     small.put("expiring", b"soon", ttl=3_600)
 
-    rolling = store.create_object_store("rolling", segment_bytes=8_192, chunk_size=2_048)
+    rolling = store.create_object_store(
+        "rolling", segment_bytes=8_192, chunk_size=2_048
+    )
     for number in range(12):
         rolling.put(f"object-{number % 5}", content(3_000 + number, 100 + number))
     rolling.seal()

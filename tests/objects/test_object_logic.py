@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.fakes.fake_engine import FakeEngine
 
 from objstore._drivers import arun, run
-from objstore._effects import Blocking, HashAhead, Steps, compute
-from objstore._engine import Chunk, Extent, VisibleSequence, call
+from objstore._effects import Blocking, HashAhead, compute
+from objstore._engine import Chunk, Extent, Steps, VisibleSequence, call
 from objstore._ranges import plan_spans, slab_bytes, span_at, trim
 from objstore._sources import Pieces, source_of
 from objstore._upload import Upload

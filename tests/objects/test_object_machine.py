@@ -108,10 +108,10 @@ class Api:
 class StoreMachine(RuleBasedStateMachine):
     """Calls that change a store and a dict in the same way."""
 
-    def __init__(self, face: str, world: World) -> None:
+    def __init__(self, api: Api, world: World) -> None:
         super().__init__()
         self.world = world
-        self.api = Api(face, world)
+        self.api = api
         self.model: dict[str, Entry] = {}
         self.now = 0
 
@@ -242,7 +242,8 @@ class StoreMachine(RuleBasedStateMachine):
                 self.api.on_bucket("add_link", name, to)
         else:
             info = self.api.on_bucket("add_link", name, to)
-            self.model[name] = Entry(link=to)
+            kept = live[name].description if name in live else None
+            self.model[name] = Entry(description=kept, link=to)
             assert ObjectLink("b", to) == info.link
 
     @rule(seconds=st.integers(1, 5))
@@ -319,7 +320,8 @@ def test_store_equals_model(
 
     def machine() -> StoreMachine:
         folder: Path = tmp_path_factory.mktemp("store")
-        return StoreMachine(api, ENGINES[engine](folder))
+        world = ENGINES[engine](folder)
+        return StoreMachine(Api(api, world), world)
 
     made: Any = machine
     run_state_machine_as_test(

@@ -11,8 +11,10 @@ import pytest
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
-# Faces to other worlds: they use the object core and are no part of it.
-FACES = (
+# Faces to other worlds use the object core and are no part of it; test tools that
+# ship are counted by themselves.
+APART = (
+    "log/objstore_log/testing/",
     "objstore/objstore/adapters/",
     "objstore/objstore/cli/",
     "objstore/objstore/s3/",
@@ -86,19 +88,21 @@ def test_files_are_short(sources: Mapping[str, str]) -> None:
 @pytest.mark.parametrize(
     ("package", "lines_max"),
     [
-        ("log/objstore_log/", 4_000),
+        ("log/objstore_log/", 5_500),
+        ("log/objstore_log/testing/", 1_000),
         ("watch/objstore_watch/", 1_500),
-        ("objstore/objstore/", 4_500),
+        ("objstore/objstore/", 6_500),
     ],
 )
 def test_package_keeps_its_size(
     sources: Mapping[str, str], package: str, lines_max: int
 ) -> None:
-    """A package keeps its size, counted in lines of code."""
+    """A package keeps its size, in lines of code (docs/decisions/0001)."""
+    others = tuple(face for face in APART if face != package)
     lines = sum(
         _code_lines(text)
         for path, text in sources.items()
-        if path.startswith(package) and not path.startswith(FACES)
+        if path.startswith(package) and not path.startswith(others)
     )
 
     assert lines <= lines_max
