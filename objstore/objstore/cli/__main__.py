@@ -1,0 +1,7 @@
+"""`python -m objstore.cli` is the command `objstore`."""
+
+import sys
+
+from objstore.cli import main
+
+sys.exit(main())
