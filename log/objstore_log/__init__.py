@@ -6,7 +6,6 @@ their subjects must be at. The format is written down in docs/format.md.
 """
 
 from objstore_log._catalog import Catalog, CatalogDamagedError, Projection
-from objstore_log._commit import Guard, GuardTotals, Ticket
 from objstore_log._core import LogOptions, SegmentDamage
 from objstore_log._file_storage import FileStorage
 from objstore_log._head_slot import (
@@ -16,9 +15,11 @@ from objstore_log._head_slot import (
     decode_store_header,
     encode_store_header,
 )
+from objstore_log._interrupts import uninterrupted
 from objstore_log._log import Log
 from objstore_log._memory_storage import MemoryStorage
 from objstore_log._overlay import Applied
+from objstore_log._patience import patience
 from objstore_log._reader import FeedPage
 from objstore_log._record import (
     Appended,
@@ -33,6 +34,7 @@ from objstore_log._scrub import FoundDamage, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
 from objstore_log._space import Needs, ReclaimResult, SegmentPin
 from objstore_log._storage import Buffer, Lock, Storage
+from objstore_log._tickets import Guard, GuardTotals, Ticket
 from objstore_log._writers import Writers
 
 __all__ = [
@@ -71,5 +73,7 @@ __all__ = [
     "decode_store_header",
     "encode_runs",
     "encode_store_header",
+    "patience",
     "subject_of",
+    "uninterrupted",
 ]

@@ -7,17 +7,15 @@ it; a batch whose write or sync failed is never retried in place.
 from __future__ import annotations
 
 import logging
-from collections import deque
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import Final
 
 from objstore_log._batch import (
     Durable,
     EncodedBatch,
-    batch_bytes,
-    check_record,
     encode_batch,
     number_records,
 )
@@ -27,11 +25,15 @@ from objstore_log._format import (
     SEGMENT_RECORDS_MAX,
     SEGMENT_RELAXED,
 )
+from objstore_log._interrupts import uninterrupted
 from objstore_log._overlay import CATALOG_KINDS, Applied
+from objstore_log._patience import lock_timeout_s
 from objstore_log._progress import End
-from objstore_log._record import SUBJECT_KINDS, Appended, NewRecord, Record, subject_of
+from objstore_log._record import SUBJECT_KINDS, Appended, Record, subject_of
+from objstore_log._refusals import storage_error
 from objstore_log._storage import Lock
 from objstore_log._takeover import STATE_POISONED, prepare_tail, publish, roll
+from objstore_log._tickets import GuardTotals, Ticket, TicketQueue
 from objstore_log.errors import (
     BusyError,
     ConflictError,
@@ -50,63 +52,6 @@ UNSYNCED_BYTES_MAX: Final = 8 * 1024 * 1024
 comes behind never waits for more."""
 WRITE_BACK_BYTES_MIN: Final = 64 * 1024
 """Smaller batches are left to the system: asking costs more than a small put."""
-BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
-"""A batch takes further appends until it has this many bytes."""
-BATCH_RECORDS_MAX: Final = 4_096
-
-GuardTotals: TypeAlias = dict[str, int]
-"""What earlier appends of a batch add up to, by names that the guards choose."""
-Guard: TypeAlias = Callable[[GuardTotals], None]
-"""Called in log order, under the lock, with what earlier appends of the same batch
-have added; raises an `ObjStoreError` to refuse the append."""
-
-
-def _nobody(_: Ticket) -> None:
-    """Tell nobody that a ticket is done."""
-
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """An append on its way: what to write, and later what came of it."""
-
-    records: Sequence[NewRecord]
-    expect: Mapping[bytes, int]
-    guard: Guard | None
-    is_visible: bool
-    """False for chunks that no meta refers to yet; they need no sync of their own."""
-    on_done: Callable[[Ticket], None] = _nobody
-    length: int = field(init=False)
-    is_withdrawn: bool = False
-    is_taken: bool = False
-    """It is in a commit; withdrawing it comes too late."""
-    is_done: bool = False
-    appended: Appended | None = None
-    error: ObjStoreError | None = None
-
-    def __post_init__(self) -> None:
-        """Measure it once."""
-        for record in self.records:
-            check_record(record)
-        self.length = batch_bytes(self.records)
-
-    def succeed(self, appended: Appended) -> None:
-        """Say where it went."""
-        assert not self.is_done
-        self.appended = appended
-        self.is_done = True
-
-    def fail(self, error: ObjStoreError) -> None:
-        """Say why it was refused; the first reason stays."""
-        if not self.is_done:
-            self.error = error
-            self.is_done = True
-
-    def result(self) -> Appended:
-        """Give the outcome of a finished ticket."""
-        if self.error is not None:
-            raise self.error
-        assert self.appended is not None
-        return self.appended
 
 
 @dataclass(slots=True)
@@ -118,39 +63,6 @@ class _Batch:
     is_visible: bool
 
 
-class TicketQueue:
-    """Tickets that wait for a commit; any thread adds, one at a time takes."""
-
-    def __init__(self) -> None:
-        self._tickets: deque[Ticket] = deque()
-
-    def __len__(self) -> int:
-        """Count the waiting tickets."""
-        return len(self._tickets)
-
-    def add(self, ticket: Ticket) -> None:
-        """Queue a ticket."""
-        self._tickets.append(ticket)
-
-    def is_wanted(self) -> bool:
-        """Say whether any waiting ticket was not withdrawn."""
-        return any(not ticket.is_withdrawn for ticket in list(self._tickets))
-
-    def take(self) -> list[Ticket]:
-        """Take as many as one batch holds, at least one when there is one."""
-        taken: list[Ticket] = []
-        length = count = 0
-        while self._tickets:
-            ticket = self._tickets[0]
-            length += ticket.length
-            count += len(ticket.records)
-            full = length > BATCH_BYTES_MAX or count > BATCH_RECORDS_MAX
-            if taken and full:
-                break
-            taken.append(self._tickets.popleft())
-        return taken
-
-
 class Committer:
     """Carries out commits of one log; one at a time in a process."""
 
@@ -159,6 +71,8 @@ class Committer:
         self.last = last
         """Gives the last sequence of a subject."""
         self._sleep: Callable[[float], None] = lambda _: None
+        self._blocked_since_s = math.inf
+        """Since when another process has the lock; infinite while none has."""
         self.has_unclosed_batches = False
         """A real batch was written since the last empty commit record."""
 
@@ -169,34 +83,41 @@ class Committer:
     # --- the lock -------------------------------------------------------------
 
     @contextmanager
-    def locked(self, is_wanted: Callable[[], bool] = lambda: True) -> Generator[None]:
-        """Hold the log's lock.
+    def locked(
+        self, is_wanted: Callable[[], bool] = lambda: True, *, is_limited: bool = True
+    ) -> Generator[None]:
+        """Hold the log's lock; Ctrl-C waits until it is given back.
 
         Raises:
-            BusyError: `lock_timeout_s` passed, or nobody wants it any more.
+            BusyError: the caller's patience is over (`is_limited`), nobody
+                wants it any more, or Ctrl-C came while waiting for it.
         """
-        lock = self._take_lock(is_wanted)
-        try:
-            yield
-        finally:
-            lock.release()
+        with uninterrupted:
+            lock = self._take_lock(is_wanted, is_limited=is_limited)
+            try:
+                yield
+            finally:
+                lock.release()
 
     def try_lock(self) -> Lock | None:
         """Take the log's lock if nobody has it."""
         return self._core.storage.try_lock(LOCK_NAME)
 
-    def _take_lock(self, is_wanted: Callable[[], bool]) -> Lock:
+    def _take_lock(self, is_wanted: Callable[[], bool], *, is_limited: bool) -> Lock:
         core = self._core
+        limit = lock_timeout_s(core.options.lock_timeout_s) if is_limited else None
         started = core.environment.monotonic_s()
         pause = LOCK_POLL_FIRST_S
         while True:
             lock = self.try_lock()
             if lock is not None:
+                self._blocked_since_s = math.inf
                 return lock
-            waited = core.environment.monotonic_s() - started
-            limit = core.options.lock_timeout_s
+            now = core.environment.monotonic_s()
+            self._blocked_since_s = min(self._blocked_since_s, now)
+            waited = now - started
             timed_out = limit is not None and waited >= limit
-            if timed_out or not is_wanted():
+            if timed_out or uninterrupted.is_asked_to_stop or not is_wanted():
                 raise BusyError(
                     path=core.storage.path,
                     holder_pid=core.storage.lock_holder(LOCK_NAME),
@@ -219,9 +140,15 @@ class Committer:
         tickets: list[Ticket] = []
         try:
             self.check_poison()
-            with self.locked(queue.is_wanted):
+            with self.locked(
+                lambda: not queue.has_any(self._gives_up), is_limited=False
+            ):
                 tickets += queue.take()
                 self._commit_locked(tickets)
+        except BusyError as error:
+            # the others go on waiting, in whoever leads next
+            tickets = tickets or queue.take_those(self._gives_up) or queue.take()
+            _fail_all(tickets, error)
         except ObjStoreError as error:
             tickets = tickets or queue.take()
             _fail_all(tickets, error)
@@ -240,6 +167,14 @@ class Committer:
                 ticket.on_done(ticket)
             raise
         return tickets
+
+    def _gives_up(self, ticket: Ticket) -> bool:
+        """Say whether an append does not wait for another process any longer."""
+        limit = ticket.lock_timeout_s
+        if ticket.is_withdrawn or limit is None:
+            return ticket.is_withdrawn
+        since = max(ticket.queued_s, self._blocked_since_s)
+        return self._core.environment.monotonic_s() - since >= limit
 
     def _commit_locked(self, tickets: Sequence[Ticket]) -> None:
         with self._core.mutex:
@@ -453,16 +388,6 @@ class Committer:
                 with core.mutex:
                     self._sync_active()
                     self._publish()
-
-
-def storage_error(path: str, operation: str, error: OSError) -> StorageError:
-    """Turn an operating system's refusal into the public error."""
-    return StorageError(
-        path=path,
-        operation=operation,
-        reason=error.strerror or str(error),
-        errno=error.errno,
-    )
 
 
 def _withdrawn(path: str) -> StorageError:

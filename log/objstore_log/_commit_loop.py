@@ -14,14 +14,19 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from objstore_log._commit import Committer, Ticket, TicketQueue
+from objstore_log._commit import Committer
 from objstore_log._core import LogCore
-from objstore_log.errors import BusyError, ClosedError, ObjStoreError
+from objstore_log._interrupts import uninterrupted
+from objstore_log._patience import lock_timeout_s
+from objstore_log._tickets import Ticket, TicketQueue
+from objstore_log.errors import BusyError, ObjStoreError
 
 _logger = logging.getLogger("objstore")
 
 IDLE_COMMIT_S: Final = 0.1
 """After this long without a commit an empty commit record proves the last one."""
+INTERRUPT_LOOK_S: Final = 0.1
+"""How often an append that waits for another thread's commit looks for Ctrl-C."""
 
 
 def _tell(tickets: Sequence[Ticket]) -> None:
@@ -62,15 +67,23 @@ class CommitLoop:
     # --- appending ------------------------------------------------------------
 
     def append(self, ticket: Ticket) -> None:
-        """Carry out an append, or wait until another thread has done so."""
+        """Carry out an append, or wait until another thread has done so.
+
+        Ctrl-C is delivered behind it: an append that still waits for the lock is
+        withdrawn then, one that is being written is finished.
+        """
+        with uninterrupted:
+            self._append(ticket)
+
+    def _append(self, ticket: Ticket) -> None:
         finished = threading.Lock()
         finished.acquire()
         ticket.on_done = lambda _: finished.release()
-        self._queue.add(ticket)
+        self._enqueue(ticket)
         try:
             self._lead_or_wait(ticket, finished)
         except BaseException:
-            # Ctrl-C while waiting: without effect unless a commit has it already
+            # without effect unless a commit has it already
             ticket.is_withdrawn = True
             raise
         if self._queue:
@@ -88,13 +101,19 @@ class CommitLoop:
             else:
                 self._work.set()
                 self._start_thread()
-                finished.acquire()
+                while not finished.acquire(timeout=INTERRUPT_LOOK_S):
+                    ticket.is_withdrawn = uninterrupted.is_asked_to_stop
 
     def submit(self, ticket: Ticket) -> None:
         """Queue an append; its owner is called back from another thread."""
-        self._queue.add(ticket)
+        self._enqueue(ticket)
         self._start_thread()
         self._work.set()
+
+    def _enqueue(self, ticket: Ticket) -> None:
+        ticket.lock_timeout_s = lock_timeout_s(self._core.options.lock_timeout_s)
+        ticket.queued_s = self._core.environment.monotonic_s()
+        self._queue.add(ticket)
 
     @contextmanager
     def alone(self) -> Generator[None]:
@@ -130,7 +149,7 @@ class CommitLoop:
 
     def refuse_queued(self) -> None:
         """Fail what is queued, because the log is closed. The caller is the leader."""
-        closed = ClosedError(what=f"the log at {self._core.storage.path}")
+        closed = self._core.why_closed()
         while self._queue:
             tickets = self._queue.take()
             for ticket in tickets:
@@ -158,17 +177,21 @@ class CommitLoop:
     # --- the thread -----------------------------------------------------------
 
     def _start_thread(self) -> None:
-        if self._thread is None:
+        if not self._is_running:
             with self._starting:
                 self._start_thread_once()
 
+    @property
+    def _is_running(self) -> bool:
+        # one that was made may not run: an interrupt came before its start
+        return self._thread is not None and self._thread.is_alive()
+
     def _start_thread_once(self) -> None:
-        if self._thread is None and not self._is_stopped:
-            thread = threading.Thread(
+        if not self._is_running and not self._is_stopped:
+            self._thread = threading.Thread(
                 target=self._run, name="objstore-committer", daemon=True
             )
-            thread.start()
-            self._thread = thread
+            self._thread.start()
 
     def _start_idle_commit(self) -> None:
         """Have the committer thread write the empty commit record when it is idle."""
@@ -217,5 +240,6 @@ class CommitLoop:
         with self._starting:
             # none is started from here on
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        is_other = thread is not threading.current_thread()
+        if thread is not None and is_other and thread.is_alive():
             thread.join()

@@ -221,10 +221,10 @@ class _FileLock:
     def release(self) -> None:
         if self not in _held_locks:
             return
-        _held_locks.discard(self)
         if self._states_holder:
             self._state("")
         self._file.close()
+        _held_locks.discard(self)
 
     def _state(self, text: str) -> None:
         # A full disk must not keep anybody from locking: the text is a courtesy.

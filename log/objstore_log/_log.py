@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from objstore_log._applier import Applier
 from objstore_log._catalog import Catalog, Projection
-from objstore_log._commit import Committer, Guard, Ticket, storage_error
+from objstore_log._commit import Committer
 from objstore_log._commit_loop import CommitLoop
 from objstore_log._core import Listener, LogCore, LogOptions, SegmentDamage
+from objstore_log._feed_bytes import FeedBytes
 from objstore_log._head_slot import Head
+from objstore_log._interrupts import uninterrupted
 from objstore_log._progress import End
 from objstore_log._reader import FeedPage, Reader
 from objstore_log._record import Appended, Kind, NewRecord, Record
+from objstore_log._refusals import storage_error
 from objstore_log._scrub import Scrubber, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
 from objstore_log._space import (
@@ -28,12 +31,13 @@ from objstore_log._space import (
 )
 from objstore_log._storage import Storage
 from objstore_log._takeover import prepare_tail
+from objstore_log._tickets import Guard, Ticket
 from objstore_log._waiters import Waiters
 from objstore_log._writers import Writers
 from objstore_log.errors import (
     BusyError,
-    ClosedError,
     ForkedError,
+    ObjStoreError,
     PoisonedError,
     StorageError,
 )
@@ -44,7 +48,8 @@ APPLY_TRIGGER_ROWS: Final = 10_000
 
 
 def _join(thread: threading.Thread | None) -> None:
-    if thread is not None and thread is not threading.current_thread():
+    is_other = thread is not threading.current_thread()
+    if thread is not None and is_other and thread.is_alive():
         thread.join()
 
 
@@ -73,6 +78,7 @@ class Log:
         self._committer.set_sleep(time.sleep)
         self._applier = Applier(self._core)
         self._reader = Reader(self._core)
+        self.feed_bytes = FeedBytes(self._core, self._reader)
         self._reclaimer = Reclaimer(self._core, self._committer, self._reader)
         self._scrubber = Scrubber(self._core, self._reader)
         self._announcer = Announcer(self._core)
@@ -129,6 +135,10 @@ class Log:
         return log
 
     def _recover(self) -> None:
+        with uninterrupted:
+            self._recover_whole()
+
+    def _recover_whole(self) -> None:
         core = self._core
         core.wake_waiters = self._waiters.wake
         core.apply_overlay = self._applier.apply
@@ -160,6 +170,20 @@ class Log:
 
     def close(self) -> None:
         """Prove the last batch durable, apply the overlay, close; idempotent."""
+        with uninterrupted:
+            self._close_whole(keeps_pinned=False)
+
+    def abandon(self, why: Callable[[], ObjStoreError]) -> None:
+        """Close a log that was deleted, by whomever; idempotent.
+
+        Guarantee: writes nothing. Every later use raises what `why` makes; only what
+        is pinned stays readable, by `read_held`.
+        """
+        with uninterrupted:
+            self._core.why_closed = why
+            self._close_whole(keeps_pinned=True)
+
+    def _close_whole(self, *, keeps_pinned: bool) -> None:
         if self._is_closed:
             return
         self._is_closed = True
@@ -170,14 +194,15 @@ class Log:
             self._core.close()
             return
         self._loop.join()
-        with self._loop.alone():
+        with self._loop.alone(), ExitStack() as closing:
+            closing.callback(self._core.close, keeps_pinned=keeps_pinned)
+            closing.callback(self._announcer.close)
             _join(self._applying)
             self._loop.refuse_queued()
-            deadline = time.monotonic() + CLOSE_WAIT_S
-            self._loop.close_batches(lambda: time.monotonic() < deadline)
-            self._applier.apply()
-            self._announcer.close()
-            self._core.close()
+            if not keeps_pinned:
+                deadline = time.monotonic() + CLOSE_WAIT_S
+                self._loop.close_batches(lambda: time.monotonic() < deadline)
+                self._applier.apply()
 
     def abandon_after_fork(self) -> None:
         """Make every later use in a forked child an error."""
@@ -187,7 +212,7 @@ class Log:
         if self._is_forked:
             raise ForkedError(what=f"the log at {self._core.storage.path}")
         if self._is_closed:
-            raise ClosedError(what=f"the log at {self._core.storage.path}")
+            raise self._core.why_closed()
 
     # --- appending ------------------------------------------------------------
 
@@ -246,8 +271,8 @@ class Log:
         thread = threading.Thread(
             target=self._applier.apply, name="objstore-applier", daemon=True
         )
-        thread.start()
         self._applying = thread
+        thread.start()
 
     def apply(self) -> bool:
         """Bring the catalog up to the durable end.
@@ -355,6 +380,10 @@ class Log:
         self._check_open()
         return self._reader.read_run(first, count)
 
+    def read_held(self, pin: SegmentPin, first: int, count: int) -> list[Record]:
+        """Read what a pin holds, also when the log is deleted or closed."""
+        return self._reader.read_held(pin.segments, first, count)
+
     def try_read_run(self, first: int, count: int) -> list[Record] | None:
         """Read from memory without waiting for the disk, else give `None`."""
         self._check_open()
@@ -397,9 +426,18 @@ class Log:
             finally:
                 self.discard_waiter(number)
 
-    def add_listener(self, listener: Listener) -> None:
-        """Have every shown batch handed over, in log order, under the log's mutex."""
+    def add_listener(
+        self, listener: Listener, on_hole: Callable[[], None] = lambda: None
+    ) -> None:
+        """Have every shown batch handed over, in log order, under the log's mutex.
+
+        Args:
+            listener: gets the batches.
+            on_hole: called in between when batches were not seen and never will be,
+                because another process reclaimed them; the catalog knows of them.
+        """
         self._core.listeners.append(listener)
+        self._core.hole_listeners.append(on_hole)
 
     # --- space and health -----------------------------------------------------
 
@@ -427,13 +465,10 @@ class Log:
         return SegmentPin(self._core, runs)
 
     def reclaim(self, needs: Needs, *, dry_run: bool = False) -> ReclaimResult:
-        """Give back what `needs` does not name. The caller has applied before."""
+        """Give back what `needs` does not name; it is asked once all is applied."""
         self._check_open()
-        applied = self.apply()
-        if not applied:
-            return ReclaimResult(0, 0)
-        durable = self._core.progress.durable.sequence
-        return self._reclaimer.run(needs, durable, dry_run=dry_run)
+        with uninterrupted:
+            return self._reclaimer.run(needs, self.apply, dry_run=dry_run)
 
     def scrub(self, token: ScrubToken | None) -> ScrubPage:
         """Check the next stretch of stored bytes."""

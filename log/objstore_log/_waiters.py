@@ -42,7 +42,9 @@ class Waiters:
             self._next += 1
             self._waiting[self._next] = wake
             number = self._next
-            if self._poller is None and not self._closed.is_set():
+            # One that was made may not run: an interrupt came before its start.
+            is_polling = self._poller is not None and self._poller.is_alive()
+            if not is_polling and not self._closed.is_set():
                 self._poller = threading.Thread(
                     target=self._poll, name="objstore-poller", daemon=True
                 )
@@ -95,5 +97,6 @@ class Waiters:
         self._wanted.set()
         self.wake()
         poller = self._poller
-        if poller is not None and poller is not threading.current_thread():
+        is_other = poller is not threading.current_thread()
+        if poller is not None and is_other and poller.is_alive():
             poller.join()

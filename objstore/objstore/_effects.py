@@ -15,17 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-import anyio
-import anyio.to_thread
-
 from objstore._engine import Buffer, Engine, Op, Steps, call
+from objstore._loop_wake import in_thread
+from objstore_log import uninterrupted
 
 T = TypeVar("T")
 
 INLINE_HASH_BYTES_MAX = 64 * 1024
 """More than this is not hashed on an event loop: it would hold it for over 40 us."""
-SHIELD_S = 10.0
-"""How long a cancelled call may take to clean up behind itself."""
 
 
 class Effect(Op[T]):
@@ -89,7 +86,7 @@ class Blocking(Effect[T]):
 
     async def aperform(self, engine: Engine) -> T:  # noqa: ARG002 - the same
         """Do it in a worker thread; a cancelled call waits for its end."""
-        return await anyio.to_thread.run_sync(self.work)
+        return await in_thread(self.work)
 
 
 def compute(work: Callable[[], T], size: int) -> Steps[T]:
@@ -97,25 +94,6 @@ def compute(work: Callable[[], T], size: int) -> Steps[T]:
     if size <= INLINE_HASH_BYTES_MAX:
         return work()
     return (yield from call(Blocking(work)))
-
-
-@dataclass(frozen=True, slots=True)
-class Shielded(Effect[T]):
-    """Carry an engine operation out even when the caller was cancelled.
-
-    Raises `TimeoutError` when that takes longer than `SHIELD_S`.
-    """
-
-    op: Op[T]
-
-    def perform(self, engine: Engine) -> T:
-        """Carry it out."""
-        return engine.run(self.op)
-
-    async def aperform(self, engine: Engine) -> T:
-        """Carry it out behind a shield with a deadline."""
-        with anyio.fail_after(SHIELD_S, shield=True):
-            return await engine.arun(self.op)
 
 
 class HashAhead:
@@ -133,12 +111,15 @@ class HashAhead:
 
     def submit(self, slab: Buffer) -> None:
         """Hash a slab behind those before it; returns at once."""
-        with self._changed:
-            self._slabs.append(slab)
-            if self._is_working:
-                return
-            self._is_working = True
-        threading.Thread(target=self._work, name="objstore-hash", daemon=True).start()
+        with uninterrupted:
+            with self._changed:
+                self._slabs.append(slab)
+                if self._is_working:
+                    return
+                self._is_working = True
+            threading.Thread(
+                target=self._work, name="objstore-hash", daemon=True
+            ).start()
 
     def _work(self) -> None:
         while True:
@@ -153,7 +134,7 @@ class HashAhead:
                 self._changed.notify_all()
 
     def _wait_below(self, count: int) -> None:
-        with self._changed:
+        with uninterrupted, self._changed:
             self._changed.wait_for(lambda: len(self._slabs) < count)
 
     def hashed_below(self, count: int) -> Steps[None]:

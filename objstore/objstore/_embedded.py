@@ -11,17 +11,16 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 from anyio import CapacityLimiter
 
 from objstore import _engine as ops
-from objstore._bucket_log import Prepared, ticket_of
 from objstore._bucket_state import SEALED
 from objstore._embedded_store import EmbeddedStore, acquire_store, release_store
 from objstore._engine import Capability, Engine, Op
-from objstore._loop_wake import current_waker, redeliver_cancellation
+from objstore._loop_wake import current_waker, in_thread, shielded
+from objstore._outcome import aborted, committed, submit_abort
 from objstore.errors import ClosedError
-from objstore_log import Ticket
+from objstore_log import uninterrupted
 
 T = TypeVar("T")
 NUID_BYTES: Final = 16
@@ -36,11 +35,23 @@ MEMORY_URLS: Final = ("memory:", "memory://")
 
 
 def path_of(url: str) -> str | None:
-    """Give the directory that a URL means, `None` for memory."""
+    """Give the directory that a URL means, `None` for memory.
+
+    Raises:
+        BadStoreError: it means neither.
+    """
     if url in MEMORY_URLS:
         return None
-    path = url.removeprefix("file:")
-    return path.removeprefix("//") if path != url else path
+    scheme, _, rest = url.partition(":")
+    path = rest.removeprefix("//") if scheme == "file" else url
+    if path and scheme != "memory":
+        return path
+    raise BadStoreError(
+        field="url",
+        value=url,
+        problem="names no directory" if not path else "gives memory a name",
+        hint="give a directory, file: and a directory, or memory: alone",
+    )
 
 
 def open_embedded(
@@ -54,19 +65,29 @@ def open_embedded(
     """Open the embedded engine; blocks.
 
     Raises:
-        StoreNotFoundError: `create` is false and there is no store.
+        BadStoreError: the URL means no place.
+        StoreNotFoundError: `create` is false and there is no store, or the place is
+            taken by something else.
         StoreVersionError: a newer version wrote it.
         StorageError: the place cannot be used.
     """
     path = path_of(url)
-    store = acquire_store(
-        path,
-        url=url,
-        create=create,
-        lock_timeout_s=lock_timeout,
-        force_network=force_network,
-    )
-    return EmbeddedEngine(store)
+    store = None
+    try:
+        with uninterrupted:
+            store = acquire_store(
+                path,
+                url=url,
+                create=create,
+                lock_timeout_s=lock_timeout,
+                force_network=force_network,
+            )
+        return EmbeddedEngine(store)
+    except BaseException:
+        # Ctrl-C behind the opening: nobody would ever close it
+        if store is not None:
+            release_store(store)
+        raise
 
 
 class EmbeddedEngine:
@@ -93,13 +114,19 @@ class EmbeddedEngine:
         if self._is_closed:
             raise ClosedError(what=f"the store {self.url}")
         self._store.check_not_forked()
+        self._store.dropped.settle()
 
     # --- blocking -------------------------------------------------------------
 
     def run(self, op: Op[T]) -> T:
         """Carry an operation out, blocking this thread."""
         self._check()
-        answer: T = _HANDLERS[type(op)](self._store, op)
+        answer: T
+        if type(op) in _WHOLE:
+            with uninterrupted:
+                answer = _HANDLERS[type(op)](self._store, op)
+        else:
+            answer = _HANDLERS[type(op)](self._store, op)
         return answer
 
     # --- awaiting -------------------------------------------------------------
@@ -109,7 +136,9 @@ class EmbeddedEngine:
         self._check()
         answer: Any
         if isinstance(op, ops.Append):
-            answer = await self._append(op)
+            answer = await committed(self._store.bucket(op.bucket), op)
+        elif isinstance(op, ops.Abort):
+            answer = await aborted(self._store.bucket(op.bucket), op.nuid)
         elif isinstance(op, ops.Last):
             answer = self._store.bucket(op.bucket).last(op.name)
         elif isinstance(op, ops.ReadChunks):
@@ -123,13 +152,7 @@ class EmbeddedEngine:
     async def _in_thread(self, op: Op[Any]) -> Any:
         if self._limiter is None:
             self._limiter = CapacityLimiter(WORKER_THREADS)
-        return await anyio.to_thread.run_sync(self.run, op, limiter=self._limiter)
-
-    async def _append(self, op: ops.Append) -> ops.AppendResult:
-        bucket = self._store.bucket(op.bucket)
-        prepared = bucket.prepare(op)
-        ticket = await _committed(bucket.log.submit, op, prepared)
-        return bucket.finish(op, prepared, ticket.result())
+        return await in_thread(partial(self.run, op), self._limiter)
 
     async def _read_chunks(self, op: ops.ReadChunks) -> list[ops.Buffer]:
         if op.count * op.meta.chunk_bytes <= INLINE_BYTES_MAX:
@@ -156,42 +179,26 @@ class EmbeddedEngine:
         self._check()
         return log.visible_sequence
 
+    def drop(self, op: ops.Abort) -> None:
+        """Abort a put with the next operation; takes no lock."""
+
+        def abort() -> None:
+            submit_abort(self._store.bucket(op.bucket), op.nuid)
+
+        self._store.dropped.add(abort)
+
     # --- closing --------------------------------------------------------------
 
     def close(self) -> None:
         """Close this handle; the last one of the process closes the store."""
-        if not self._is_closed:
-            self._is_closed = True
-            release_store(self._store)
+        with uninterrupted:
+            if not self._is_closed:
+                self._is_closed = True
+                release_store(self._store)
 
     async def aclose(self) -> None:
         """Close without blocking the event loop."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.close)
-
-
-async def _committed(
-    submit: Callable[[Ticket], None], op: ops.Append, prepared: Prepared
-) -> Ticket:
-    """Wait for an append's outcome.
-
-    A cancellation takes the append back while it is still queued; when a commit has it
-    already, the outcome is awaited and the cancellation delivered behind it.
-    """
-    waker = current_waker()
-    done = anyio.Event()
-    ticket = ticket_of(op, prepared, lambda _: waker.set(done))
-    submit(ticket)
-    try:
-        await done.wait()
-    except anyio.get_cancelled_exc_class():
-        ticket.is_withdrawn = True
-        with anyio.CancelScope(shield=True):
-            await done.wait()
-        if ticket.error is not None:
-            raise
-        redeliver_cancellation()
-    return ticket
+        await shielded(partial(in_thread, self.close))
 
 
 # --- the table of operations --------------------------------------------------------
@@ -232,7 +239,7 @@ def _wait(store: EmbeddedStore, op: ops.WaitForChange) -> int:
 _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.CreateBucket: lambda store, op: store.create(op.name, op.document, op.options),
     ops.GetBucket: lambda store, op: store.bucket(op.name).state(),
-    ops.UpdateBucket: lambda store, op: store.update(op.name, op.document, op.options),
+    ops.UpdateBucket: lambda store, op: store.update(op),
     ops.DeleteBucket: lambda store, op: store.delete(op.name),
     ops.ListBuckets: lambda store, op: store.names(),  # noqa: ARG005 - one shape
     ops.SealBucket: lambda store, op: store.bucket(op.bucket).seal(SEALED),
@@ -240,7 +247,7 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.Abort: lambda store, op: store.bucket(op.bucket).abort(op.nuid),
     ops.Last: lambda store, op: store.bucket(op.bucket).last(op.name),
     ops.ReadChunks: _read_chunks,
-    ops.Pin: lambda store, op: store.space(op.bucket).pin(op.meta),
+    ops.Pin: lambda store, op: store.dropped.pin(store.space(op.bucket).pin(op.meta)),
     ops.Page: _page,
     ops.Changes: _changes,
     ops.VisibleSequence: lambda store, op: store.bucket(op.bucket).log.visible_sequence,
@@ -257,3 +264,15 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.Damaged: lambda store, op: store.space(op.bucket).damaged(),
     ops.RepairCatalog: lambda store, op: store.space(op.bucket).repair_catalog(),
 }
+_WHOLE: Final = frozenset(
+    {
+        ops.Abort,
+        ops.Append,
+        ops.CreateBucket,
+        ops.DeleteBucket,
+        ops.Pin,
+        ops.SealBucket,
+        ops.UpdateBucket,
+    }
+)
+"""What Ctrl-C does not tear apart: it is delivered behind them."""
