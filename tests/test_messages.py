@@ -1,249 +1,202 @@
-"""Bad input gets a clear error: one row for each case.
+"""Bad input gets a clear error and nothing is lost: one row for each case.
 
 A row is a call, the class of its error, and fragments of the error's text: the
-offending value, the limit, what to do next.
-A layer adds its rows as one more list to `ROWS`; a call gets an empty directory.
+offending value, the limit, what to do next. All calls are made on a store on files.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from __future__ import annotations
+
+import gzip
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
+from types import FrameType
 from typing import Any
 
 import pytest
+from tests.messages_call_rows import CALL_ROWS
+from tests.messages_place_rows import CLOSED_ROWS, DISK_ROWS, PLACE_ROWS, can_mount
+from tests.messages_rows import ARGUMENT_ROWS, OLD, Given, Row
 
-from objstore._config import ObjectStoreConfig, check_config, resolve_config
-from objstore._digest import parse_digest
-from objstore._metas import merge_meta, resolve_link, resolve_meta
-from objstore._names import check_bucket_name, check_object_name
-from objstore._types import ObjectLink, ObjectMeta, ObjectMetaOptions
-from objstore.errors import BadBucketError, BadObjectMetaError, ObjStoreError
+import objstore
+from objstore.blocking import ObjectStore
 
-
-@dataclass(frozen=True)
-class Row:
-    """A call that must fail, and how."""
-
-    case: str
-    call: Callable[[Path], object]
-    error: type[ObjStoreError]
-    fragments: tuple[str, ...]
-
-
-def name_row(case: str, name: object, *fragments: str) -> Row:
-    """Give a row for an object's name."""
-    hint = "use 1 to 1,024 bytes of UTF-8 without control characters and surrogates"
-    return Row(
-        f"object name: {case}",
-        lambda _: check_object_name(name),
-        BadObjectMetaError,
-        ("object name", *fragments, hint),
-    )
-
-
-def bucket_row(case: str, name: object, *fragments: str) -> Row:
-    """Give a row for a bucket's name."""
-    hint = "use 1 to 255 letters, digits, underscores and dashes"
-    return Row(
-        f"bucket name: {case}",
-        lambda _: check_bucket_name(name),
-        BadBucketError,
-        ("bucket name", *fragments, hint),
-    )
-
-
-def config_row(field: str, value: Any, *fragments: str) -> Row:
-    """Give a row for a field of a bucket's configuration."""
-    config: dict[str, Any] = {"bucket": "b", field: value}
-    return Row(
-        f"configuration: {field} {str(value)[:20]}",
-        lambda _: check_config(ObjectStoreConfig(**config)),
-        BadBucketError,
-        (field, *fragments),
-    )
-
-
-def put_row(case: str, arguments: Mapping[str, Any], *fragments: str) -> Row:
-    """Give a row for an argument of a put."""
-    call: dict[str, Any] = {"name": "n", **arguments}
-    return Row(
-        f"put: {case}",
-        lambda _: resolve_meta("b", **call),
-        BadObjectMetaError,
-        fragments,
-    )
-
-
-NAME_ROWS = [
-    name_row("empty", "", "'' is empty"),
-    name_row("NUL", "a\0b", r"'a\x00b' has the control character U+0000 at index 1"),
-    name_row("line feed", "a\n", r"'a\n' has the control character U+000A at index 1"),
-    name_row("unit separator", "\x1f", "control character U+001F at index 0"),
-    name_row("delete", "\x7f", "control character U+007F at index 0"),
-    name_row("surrogate", "a\ud83d", r"'a\ud83d' has the surrogate U+D83D at index 1"),
-    name_row("too long", "a" * 1_025, "'aaa", "has 1,025 bytes, over 1,024"),
-    name_row("too long in UTF-8", "ä" * 513, "has 1,026 bytes, over 1,024"),
-    name_row("bytes", b"n", "b'n' is not a string but bytes"),
-    name_row("none", None, "None is not a string but NoneType"),
-    bucket_row("empty", "", "'' is empty"),
-    bucket_row("space", "a b", "'a b' does not match ^[a-zA-Z0-9_-]+$ as a whole"),
-    bucket_row("dot", "a.b", "'a.b' does not match"),
-    bucket_row("slash", "a/b", "'a/b' does not match"),
-    bucket_row("parent", "..", "'..' does not match"),
-    bucket_row("trailing newline", "a\n", r"'a\n' does not match"),
-    bucket_row("letter of another alphabet", "ä", "'ä' does not match"),
-    bucket_row("too long", "a" * 256, "has 256 characters, over 255"),
-    bucket_row("none", None, "None is not a string but NoneType"),
+ROWS = [
+    *ARGUMENT_ROWS,
+    *CALL_ROWS,
+    *PLACE_ROWS,
+    *CLOSED_ROWS,
+    *(DISK_ROWS if can_mount() else []),
 ]
 
-CONFIG_ROWS = [
-    config_row("storage", "disk", "'disk' is unknown", 'use "file" or "memory"'),
-    config_row("max_bytes", -2, "-2 is not between 1 and 9,223,372,036,854,775,807"),
-    config_row("max_bytes", 1.5, "1.5 has the type float", "give a whole number"),
-    config_row("replicas", 0, "0 is not between 1 and 5"),
-    config_row("replicas", 6, "6 is not between 1 and 5"),
-    config_row("chunk_size", 0, "0 is not between 1 and 1,048,576"),
-    config_row("chunk_size", -1, "-1 is not between 1 and 1,048,576"),
-    config_row("chunk_size", 1_048_577, "1048577 is not between 1 and 1,048,576"),
-    config_row("segment_bytes", 1, "1 is not between 1,024 and 1,073,741,824"),
-    config_row("changes_max_bytes", -1, "-1 is not between 0 and"),
-    config_row("ttl", -1, "-1 is negative", "give a timedelta or seconds from 0 to"),
-    config_row("ttl", "1h", "'1h' is not a duration", "give a timedelta or seconds"),
-    config_row("ttl", timedelta.max, "is over 36525 days", "from 0 to 36525 days"),
-    config_row("changes_ttl", -1, "-1 is negative", "give a timedelta or seconds"),
-    config_row("sync", "often", "'often' is not a way", "seconds above 0 and up to"),
-    config_row("sync", 0, "0 is not a way", 'use "always", "never" or seconds'),
-    config_row("description", 7, "7 has the type int", "give a string"),
-    config_row("placement", "eu", "'eu' has the type str", "give a Placement"),
-    config_row("metadata", {"k": 1}, "1 has the type int", "give strings"),
-    config_row("metadata", {"k": "a" * 65_537}, "over 65,536 bytes", "shorten it"),
-    Row(
-        "configuration: unknown field",
-        lambda _: resolve_config("b", {"max_byte": 1}),
-        BadBucketError,
-        ("'max_byte' is unknown", "use bucket, description, ttl, max_bytes"),
-    ),
-    Row(
-        "configuration: of another type",
-        lambda _: resolve_config(7, {}),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        BadBucketError,
-        ("config 7 has the type int", "give an ObjectStoreConfig"),
-    ),
-]
 
-PUT_ROWS = [
-    put_row("chunk size 0", {"chunk_size": 0}, "chunk_size 0 is not between 1 and"),
-    put_row("negative chunk size", {"chunk_size": -1}, "-1", "from 1 to 1,048,576"),
-    put_row(
-        "chunk size over 1 MiB",
-        {"chunk_size": 1_048_577},
-        "chunk_size 1048577 is not between 1 and 1,048,576",
-        "give a whole number of bytes from 1 to 1,048,576",
-    ),
-    put_row(
-        "chunk size in the options",
-        {"meta": ObjectMeta(options=ObjectMetaOptions(max_chunk_size=2_000_000))},
-        "chunk_size 2000000 is not between 1 and 1,048,576",
-    ),
-    put_row("chunk size of text", {"chunk_size": "8"}, "'8' has the type str"),
-    put_row("headers of another type", {"headers": 7}, "headers 7", "give a mapping"),
-    put_row(
-        "header value of another type",
-        {"headers": {"Pages": 7}},
-        "header 'Pages' with the value 7 has the type int; give a string",
-    ),
-    put_row(
-        "header name of another type",
-        {"headers": {7: "Pages"}},
-        "header name 7 has the type int; give a string",
-    ),
-    put_row("empty header name", {"headers": {"": "x"}}, "header name '' is empty"),
-    put_row(
-        "header value with a line break",
-        {"headers": {"A": "x\r\ny"}},
-        r"header 'A' with the value 'x\r\ny' has the control character U+000D at",
-        "without control characters",
-    ),
-    put_row(
-        "header value with a surrogate",
-        {"headers": {"A": "\ud800"}},
-        r"header 'A' with the value '\ud800' has the surrogate U+D800 at index 0",
-        "UTF-8",
-    ),
-    put_row(
-        "two content types",
-        {"headers": {"content-type": "a/b"}, "content_type": "a/c"},
-        "content_type 'a/c' differs from the header Content-Type 'a/b'",
-        "give one of them",
-    ),
-    put_row(
-        "metadata value of another type",
-        {"metadata": {"pages": 7}},
-        "metadata 'pages' with the value 7 has the type int; give a string",
-    ),
-    put_row(
-        "reserved metadata",
-        {"metadata": {"_objstore.x": "1"}},
-        "metadata name '_objstore.x' is reserved",
-        "does not begin with _objstore.",
-    ),
-    put_row(
-        "too much text",
-        {"metadata": {"a": "x" * 65_536}},
-        "has 65,537 bytes of text, over 65,536",
-        "shorten",
-    ),
-    put_row("negative ttl", {"ttl": -5}, "ttl -5 is negative", "give a timedelta or"),
-    put_row("filename with NUL", {"filename": "a\0"}, "filename", "U+0000 at index 1"),
-    put_row(
-        "link with content",
-        {"meta": ObjectMeta(options=ObjectMetaOptions(link=ObjectLink("b", "x")))},
-        "options.link 'b/x' is given with content",
-        "make links with add_link()",
-    ),
-    put_row(
-        "two metas",
-        {"description": ObjectMeta(), "meta": ObjectMeta()},
-        "is given beside meta=",
-        "give one of them",
-    ),
-    put_row("meta of another type", {"meta": {"a": 1}}, "has the type dict", "Object"),
-    Row(
-        "update: bad new name",
-        lambda _: merge_meta(resolve_meta("b", "n").document, ObjectMeta(name="")),
-        BadObjectMetaError,
-        ("object name '' is empty", "use 1 to 1,024 bytes"),
-    ),
-    Row(
-        "link: bad bucket",
-        lambda _: resolve_link("b", "n", ObjectLink("a b", "x")),
-        BadObjectMetaError,
-        ("link bucket 'a b' does not match", "use 1 to 255 letters"),
-    ),
-    Row(
-        "link: bad name",
-        lambda _: resolve_link("b", "n", ObjectLink("b", "")),
-        BadObjectMetaError,
-        ("link name '' is empty", "use 1 to 1,024 bytes"),
-    ),
-    Row(
-        "expected digest: too short",
-        lambda _: parse_digest("SHA-256=abc"),
-        BadObjectMetaError,
-        ("expected_digest 'SHA-256=abc'", "give 64 hex characters", "32 bytes"),
-    ),
-]
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a store with the bucket `b` and its object `a`, to be copied."""
+    place = tmp_path_factory.mktemp("made") / "store"
+    with objstore.open(place, retention_interval=None) as store:
+        store.create_object_store("b").put("a", OLD)
+    return place
 
-ROWS = [*NAME_ROWS, *CONFIG_ROWS, *PUT_ROWS]
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path) -> Path:
+    """Give a store of the test's own."""
+    return shutil.copytree(made, tmp_path / "store")
+
+
+def check_nothing_lost(place: Path) -> None:
+    """Check that the store has what it had before the call, whole, and works."""
+    with objstore.open(place, create=False, retention_interval=None) as store:
+        bucket = store.object_store("b")
+        assert [("a", len(OLD))] == [(info.name, info.size) for info in bucket.list()]
+        assert OLD == bucket.get("a")
+        assert len(OLD) == bucket.status().size
+        assert ["b"] == store.object_store_names()
+        report = store.verify()
+        assert (True, []) == (report.ok, store.damaged)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.case for row in ROWS])
-def test_bad_input_gets_a_clear_error(row: Row, tmp_path: Path) -> None:
-    """The error is of the right class and says what, the limit, what to do."""
-    with pytest.raises(row.error) as caught:
-        row.call(tmp_path)
+def test_bad_input_gets_a_clear_error(row: Row, place: Path) -> None:
+    """The error is of the right class, says what, the limit, what to do."""
+    with objstore.open(place, retention_interval=None) as store:
+        bucket = store.object_store("b")
+        if row.config:
+            store.update_object_store("b", **row.config)
+        with pytest.raises(row.error) as caught:
+            row.call(Given(place.parent, store, bucket))
 
     text = str(caught.value)
     assert [] == [fragment for fragment in row.fragments if fragment not in text]
     assert text.isprintable()
+    check_nothing_lost(place)
+
+
+# --- what is unusual, and fine ----------------------------------------------------
+
+WEIRD = "./\\ ~%*?:|\"'<>$`&;!#@^=+-_äé\u0301\u202e\u200b\u2028\x80\U0001f600\uffff名"
+
+
+def test_weird_names_are_just_names(place: Path) -> None:
+    """Ten thousand names of any characters are kept apart, and are never paths."""
+    draw = Random(7)
+    names = {
+        "..",
+        "../..",
+        "/",
+        "//",
+        ".",
+        " ",
+        "/etc/passwd",
+        "CON",
+        "a/../b",
+        "x" * 1_024,
+    }
+    while len(names) < 10_000:
+        names.add("".join(draw.choices(WEIRD, k=draw.randint(1, 40))))
+    before = set(place.parent.iterdir())
+    with objstore.open(place, retention_interval=None) as store:
+        bucket = store.create_object_store("weird", sync="never")
+        for name in names:
+            bucket.put(name, name)
+        wanted = sorted(names, key=str.encode)
+
+        assert wanted == [info.name for info in bucket.iterate()]
+        assert all(bucket.get(name) == name.encode() for name in wanted[::7])
+        store.delete_object_store("weird")
+
+    assert before == set(place.parent.iterdir())
+    check_nothing_lost(place)
+
+
+def test_empty_pieces_are_passed_over(place: Path) -> None:
+    """A source may yield nothing for a while, at any place."""
+    with objstore.open(place, retention_interval=None) as store:
+        bucket = store.object_store("b")
+        info = bucket.put("a", [b"", b"12", b"", b"", b"345", b""])
+
+        assert (len(OLD), OLD) == (info.size, bucket.get("a"))
+    check_nothing_lost(place)
+
+
+def test_packed_file_gives_what_it_holds(place: Path) -> None:
+    """The size of a file that unpacks is not taken for that of its content."""
+    content = bytes(3_000_000)
+    packed = gzip.compress(content)
+    path = place.parent / "packed.gz"
+    # Exactly as long as the first slab that a put reads.
+    path.write_bytes(packed + bytes(1024 * 1024 - len(packed)))
+    with (
+        objstore.open(place, retention_interval=None) as store,
+        gzip.open(path) as file,
+    ):
+        info = store.object_store("b").put("n", file)
+
+        assert len(content) == info.size
+        assert content == store.object_store("b").get("n")
+
+
+# --- interrupts -------------------------------------------------------------------
+
+# The log's own moments are in its tests, where no thread of its own is beside them.
+PACKAGE = str(Path(objstore.__file__).parent)
+NEW = bytes(2_500_000)
+
+
+@contextmanager
+def interrupted_at(place: int) -> Generator[Callable[[], int]]:
+    """Send Ctrl-C before the line of that number; tell how many ran."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal seen
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line":
+            seen += 1
+            if seen == place:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield lambda: seen
+    finally:
+        sys.settrace(before)
+
+
+INTERRUPTED_CALLS: dict[str, Callable[[ObjectStore], object]] = {
+    "small put": lambda b: b.put("a", b"new"),
+    "large put": lambda b: b.put("a", NEW),
+    "update_meta": lambda b: b.update_meta("a", objstore.ObjectMeta(description="d")),
+    "get": lambda b: b.get("a"),
+}
+
+
+# A file whose opening is interrupted has nothing to close, and says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("call", INTERRUPTED_CALLS)
+def test_interrupt_at_any_moment(place: Path, call: str) -> None:
+    """After Ctrl-C a call has happened or not, and the store works on."""
+    change = INTERRUPTED_CALLS[call]
+    with objstore.open(place, retention_interval=None) as store:
+        bucket = store.object_store("b")
+        with interrupted_at(0) as lines:
+            change(bucket)
+        for moment in range(1, lines(), max(lines() // 40, 1)):
+            bucket.put("a", OLD)
+            with interrupted_at(moment), suppress(KeyboardInterrupt):
+                change(bucket)
+            assert bucket.get("a") in (OLD, b"new", NEW), moment
+            assert ["a"] == [info.name for info in bucket.list()]
+        assert store.verify().ok
+        bucket.put("a", OLD)
+        bucket.update_meta("a", objstore.ObjectMeta(description=""))
+    check_nothing_lost(place)
