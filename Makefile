@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests take turns on the processors; a campaign and a measurement stay alone.
 PYTEST := $(BIN)/python -m pytest
+PARALLEL := --numprocesses auto --dist worksteal
 # pytest ends with 5 when a tier holds no test yet; that is no failure.
 OR_EMPTY := || test $$? -eq 5
 
@@ -32,13 +34,13 @@ demo: setup ## put a real tree of files through the store and report
 	$(BIN)/objstore demo
 
 test: setup ## the quick tier: every promise in its short form
-	$(PYTEST) -m "not slow and not torture"
+	$(PYTEST) $(PARALLEL) -m "not slow and not torture"
 
 test-slow: setup ## what test-all adds to test
-	$(PYTEST) -m "slow and not torture" $(OR_EMPTY)
+	$(PYTEST) $(PARALLEL) -m "slow and not torture" $(OR_EMPTY)
 
 test-all: setup ## every test except the campaigns
-	$(PYTEST) -m "not torture"
+	$(PYTEST) $(PARALLEL) -m "not torture"
 
 check: setup ## format, lint, types (two checkers) and import rules
 	$(BIN)/ruff format --check .

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tests.messages_rows import Given, Row, row
@@ -231,4 +232,79 @@ READ_ROWS = [
     ),
 ]
 
-CALL_ROWS = [*CONTENT_ROWS, *READ_ROWS]
+# --- values of another type -------------------------------------------------------
+
+
+def type_row(case: str, call: Callable[[ObjectStore], object], said: str) -> Row:
+    """Give a row for an argument that is of no use at all."""
+    return row(case, call, BadObjectMetaError, f"{said}; give ")
+
+
+def open_nowhere(url: Any, _: Given) -> None:
+    """Open what names no place; nothing is made in the current directory."""
+    before = set(Path.cwd().iterdir())
+    try:
+        objstore.open(url).close()
+    finally:
+        assert before == set(Path.cwd().iterdir())
+
+
+def url_row(url: Any, problem: str) -> Row:
+    """Give a row for a place that is none."""
+    return Row(
+        f"open: {url!r}",
+        partial(open_nowhere, url),
+        objstore.BadStoreError,
+        (f"url {url!r} {problem}; give a directory, file: and a directory, or mem",),
+    )
+
+
+STRING: Any = "1"
+NOTHING: Any = None
+NUMBER: Any = 7
+TYPE_ROWS = [
+    type_row(
+        "prefix None", lambda b: b.list(NOTHING), "prefix None has the type NoneType"
+    ),
+    type_row(
+        "start_after 7",
+        lambda b: b.list(start_after=NUMBER),
+        "start_after 7 has the type int",
+    ),
+    type_row("limit '1'", lambda b: b.list(limit=STRING), "limit '1' has the type str"),
+    type_row(
+        "prefix 7", lambda b: list(b.iterate(NUMBER)), "prefix 7 has the type int"
+    ),
+    type_row(
+        "delimiter None",
+        lambda b: b.list_directory(delimiter=NOTHING),
+        "delimiter None has the type NoneType",
+    ),
+    type_row(
+        "start '1'",
+        lambda b: b.get_range("a", start=STRING),
+        "start '1' has the type str",
+    ),
+    type_row(
+        "start None",
+        lambda b: b.get_range("a", start=NOTHING),
+        "start None has the type NoneType",
+    ),
+    type_row(
+        "end '1'", lambda b: b.get_range("a", end=STRING), "end '1' has the type str"
+    ),
+    type_row(
+        "length '1'",
+        lambda b: b.get_range("a", length=STRING),
+        "length '1' has the type str",
+    ),
+    url_row("", "is empty"),
+    url_row("file:", "names no directory"),
+    url_row("file://", "names no directory"),
+    url_row("memory:x", "gives memory a name"),
+    url_row(b"store", "has the type bytes"),
+    url_row(7, "has the type int"),
+    url_row("a\0b", "has the control character U+0000 at index 1"),
+]
+
+CALL_ROWS = [*CONTENT_ROWS, *READ_ROWS, *TYPE_ROWS]

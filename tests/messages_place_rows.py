@@ -56,12 +56,12 @@ def open_file(given: Given) -> None:
     refused(place)
 
 
-def open_foreign(given: Given) -> None:
+def open_foreign(given: Given, *, create: bool) -> None:
     """Open a directory that holds something else."""
     place = given.folder / "photos"
     place.mkdir()
     (place / "holiday.jpg").write_bytes(b"content")
-    refused(place)
+    refused(place, create=create)
 
 
 def open_damaged(given: Given) -> None:
@@ -328,14 +328,23 @@ PLACE_ROWS = [
     Row(
         "a place that is a file",
         open_file,
-        objstore.StorageError,
-        ("report.pdf: it is a file, not a directory; name a directory",),
+        objstore.StoreNotFoundError,
+        ("report.pdf: it is not a store but a file; name a directory",),
     ),
+    *[
+        Row(
+            f"a place that holds other things, create={create}",
+            partial(open_foreign, create=create),
+            objstore.StoreNotFoundError,
+            ("photos: ", NOT_ONE, "name a store, or an empty or a new directory"),
+        )
+        for create in (True, False)
+    ],
     Row(
-        "a place that holds other things",
-        open_foreign,
+        "a place in a file",
+        lambda given: objstore.open(given.folder / "store" / "STORE" / "x"),
         objstore.StorageError,
-        ("photos: ", NOT_ONE, "name an empty or a new directory"),
+        ("STORE/x: Not a directory",),
     ),
     Row(
         "a place with another STORE file",

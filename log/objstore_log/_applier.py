@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from objstore_log._catalog import CatalogBusy, CatalogDamagedError
@@ -20,8 +21,9 @@ from objstore_log._format import (
 )
 from objstore_log._overlay import Applied
 from objstore_log._record import Kind, Record
-from objstore_log._replay import replay
+from objstore_log._replay import Replayed, replay
 from objstore_log._scan import Damage
+from objstore_log._segment import Segment
 
 T = TypeVar("T")
 APPLY_ROWS_MAX: Final = 10_000
@@ -64,11 +66,18 @@ class Applier:
         return True
 
     def _commit_at(self, applied: Applied) -> RecordHeader | None:
-        segment = self._core.segments.get(applied.segment)
+        segments = self._core.segments
+        if segments.get(applied.segment) is None:
+            # another process may have made it since they were listed
+            segments.refresh()
+        segment = segments.get(applied.segment)
         start = applied.position - COMMIT_BYTES
         if segment is None or start < SEGMENT_HEADER_BYTES:
             return None
-        data = segment.file.read_at(start, COMMIT_BYTES)
+        try:
+            data = segment.file.read_at(start, COMMIT_BYTES)
+        except FileNotFoundError:
+            return None
         header = decode_record_header(data, 0, segment.header.marker, start)
         is_it = (
             header is not None
@@ -150,12 +159,8 @@ class Applier:
                 continue
             is_first = segment.number == start.segment
             begin = start.position if is_first else SEGMENT_HEADER_BYTES
-            is_last = segment.number == durable.segment
-            end = durable.position if is_last else core.segments.usable(segment)
-            for item in replay(segment, begin, end):
-                if isinstance(item, Damage):
-                    core.note_damage(segment, item)
-                    continue
+            end = durable.position if segment.number == durable.segment else None
+            for item in self._replayed(segment, begin, end):
                 if item.through.sequence < through.sequence:
                     continue
                 records += item.records
@@ -165,3 +170,16 @@ class Applier:
                     records = []
         if through.place > start.place:
             yield records, through
+
+    def _replayed(
+        self, segment: Segment, begin: int, end: int | None
+    ) -> Iterator[Replayed]:
+        """Give the batches of a segment; `end` is `None` for its usable end."""
+        # one that another process unlinks meanwhile holds nothing that is needed
+        with suppress(FileNotFoundError):
+            stop = self._core.segments.usable(segment) if end is None else end
+            for item in replay(segment, begin, stop):
+                if isinstance(item, Damage):
+                    self._core.note_damage(segment, item)
+                else:
+                    yield item

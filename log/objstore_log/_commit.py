@@ -148,6 +148,8 @@ class Committer:
         except BusyError as error:
             # the others go on waiting, in whoever leads next
             tickets = tickets or queue.take_those(self._gives_up) or queue.take()
+            withdrawn = [ticket for ticket in tickets if ticket.is_withdrawn]
+            _fail_all(withdrawn, _withdrawn(self._core.storage.path))
             _fail_all(tickets, error)
         except ObjStoreError as error:
             tickets = tickets or queue.take()

@@ -11,7 +11,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from objstore_log._catalog import Catalog, Projection
@@ -21,18 +23,22 @@ from objstore_log._head_slot import Head
 from objstore_log._overlay import Applied, Overlay, SubjectCache
 from objstore_log._progress import End, Progress
 from objstore_log._record import Record
+from objstore_log._refusals import storage_error
 from objstore_log._replay import Replayed, replay
 from objstore_log._scan import Damage
 from objstore_log._segment import Segment
 from objstore_log._segments import Environment, Segments
 from objstore_log._storage import Storage
 from objstore_log._writers import Writers
+from objstore_log.errors import ClosedError, ObjStoreError, StorageError
 
 SyncMode: TypeAlias = Literal["always", "never"] | float
 OVERLAY_ROWS_MAX: Final = 20_000
 CACHED_SUBJECTS_MAX: Final = 20_000
 SEGMENT_BYTES_DEFAULT: Final = 64 * 1024 * 1024
 CATALOG_NAME: Final = "catalog.sqlite"
+VANISHED_MAX: Final = 100
+"""How often a look begins again because segments vanished during it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +123,54 @@ class LogCore:
         self.wake_waiters: Callable[[], None] = lambda: None
         self.apply_overlay: Callable[[], object] = lambda: None
         """Empties a full overlay into the catalog."""
+        self.hole_listeners: list[Callable[[], None]] = []
+        """Called when records were never seen that the catalog has, or that are lost.
+
+        Everything below was shown by then, and nothing above it.
+        """
         self.visible_sequence = 0
+        self._followed: Head | None = None
+        """The last head that was read on to; a failure on the way leaves it behind."""
+        self._vanished = 0
+        """Counts stretches that could not be read because they were gone."""
+        self.is_closed = False
+        self.why_closed: Callable[[], ObjStoreError] = partial(
+            ClosedError, what=f"the log at {storage.path}"
+        )
+        """Makes the error of every use behind the end."""
         self._observed: deque[_Observed] = deque()
 
     # --- catching up ----------------------------------------------------------
 
     def catch_up(self) -> None:
         """Take in what other processes published since the last look."""
-        if not self.head_file.changed():
-            return
-        with self.mutex:
+        try:
+            newest = self.head_file.newest
+            if not self.head_file.changed() and newest is self._followed:
+                return
+            with self.mutex:
+                self._follow_newest()
+        except OSError as error:
+            if isinstance(error, ObjStoreError):
+                raise
+            raise storage_error(self.storage.path, "read", error) from error
+
+    def _follow_newest(self) -> None:
+        """Read on to the newest head; again when segments went on the way there.
+
+        What stood in them was superseded, and perhaps behind the head that was read.
+        """
+        for _ in range(VANISHED_MAX):
             head = self.head_file.read()
             if head is not None:
+                vanished = self._vanished
                 self.follow_head(head)
+                has_all = self.progress.written.segment >= head.segment
+                self._followed = head
+                if has_all and vanished == self._vanished:
+                    return
+            if not self.head_file.changed():
+                return
 
     def follow_head(self, head: Head) -> None:
         """Read on to the published end."""
@@ -159,7 +200,25 @@ class LogCore:
             self.unsynced_writers &= {self.writers.writer_id}
 
     def read_on(self, last_segment: int, last_position: int) -> None:
-        """Observe everything from the own written end to a place that is committed."""
+        """Observe everything from the own written end to a place that is committed.
+
+        Another process may unlink a segment on the way: nothing in it is needed.
+        """
+        for _ in range(VANISHED_MAX):
+            try:
+                self._read_on(last_segment, last_position)
+            except FileNotFoundError:
+                self.segments.refresh()
+                self._vanished += 1
+            else:
+                return
+        raise StorageError(
+            path=self.storage.path,
+            operation="read",
+            reason="its segments vanish as fast as they can be listed",
+        )
+
+    def _read_on(self, last_segment: int, last_position: int) -> None:
         for segment in self.segments:
             written = self.progress.written
             if segment.number < written.segment:
@@ -182,12 +241,17 @@ class LogCore:
         """Move on to the start of the next segment."""
         # a segment is created only after everything below it was synced
         below = segment.first_sequence - 1
+        has_hole = self.progress.written.sequence < below
         written = max(self.progress.written.sequence, below)
         durable = max(self.progress.durable.sequence, below)
         start = End(segment.number, SEGMENT_HEADER_BYTES, written)
         self.progress.advance(written=start, durable=start._replace(sequence=durable))
         self.is_closed_tail = True
         self.show()
+        if has_hole:
+            self._vanished += 1
+            for listener in self.hole_listeners:
+                listener()
 
     def _read_segment(self, segment: Segment, start: int, end: int) -> None:
         for item in replay(segment, start, end):
@@ -259,8 +323,10 @@ class LogCore:
             self.visible_sequence = limit
             self.wake_waiters()
 
-    def close(self) -> None:
-        """Close files and catalog."""
-        self.segments.close()
-        self.head_file.close()
-        self.catalog.close()
+    def close(self, *, keeps_pinned: bool = False) -> None:
+        """Close files and catalog, whichever of them fails."""
+        self.is_closed = True
+        with ExitStack() as closing:
+            closing.callback(self.catalog.close)
+            closing.callback(self.head_file.close)
+            self.segments.close(keeps_pinned=keeps_pinned)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from objstore_log._plain_name import check_plain_name
 from objstore_log._posix import (
+    data_bytes,
     is_unsupported,
     punch_hole,
     refuse_network_filesystem,
@@ -153,6 +154,9 @@ class PosixFile:
 
     def punch(self, position: int, length: int) -> bool:
         return punch_hole(self._descriptor, position, length)
+
+    def data_bytes(self, position: int, length: int) -> int:
+        return data_bytes(self._descriptor, position, length)
 
     def stored_bytes(self) -> int:
         return os.fstat(self._descriptor).st_blocks * 512

@@ -28,6 +28,11 @@ class HeadFile:
         """Say whether somebody published since the last `read`."""
         return self._file.read_at(0, HEAD_BYTES) != self._raw
 
+    @property
+    def newest(self) -> Head | None:
+        """Give what the last `read` gave."""
+        return self._head
+
     def read(self) -> Head | None:
         """Give the newest head that is whole."""
         raw = self._file.read_at(0, HEAD_BYTES)

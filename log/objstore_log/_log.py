@@ -462,7 +462,7 @@ class Log:
         gone just before.
         """
         self._check_open()
-        return SegmentPin(self._core, runs)
+        return SegmentPin(self._core, runs, time.sleep)
 
     def reclaim(self, needs: Needs, *, dry_run: bool = False) -> ReclaimResult:
         """Give back what `needs` does not name; it is asked once all is applied."""

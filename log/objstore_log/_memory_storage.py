@@ -52,6 +52,15 @@ class Inode:
             self.content[position:end] = bytes(end - position)
             self._mark_hole(position, end)
 
+    def data_bytes(self, position: int, length: int) -> int:
+        """Count the bytes of a range outside holes."""
+        end = min(position + length, len(self.content))
+        return sum(
+            min(start + _BLOCK_BYTES, end) - max(start, position)
+            for start in range(position - position % _BLOCK_BYTES, end, _BLOCK_BYTES)
+            if start // _BLOCK_BYTES not in self.holes
+        )
+
     def stored_bytes(self) -> int:
         """Count blocks, holes left out."""
         return (-(-len(self.content) // _BLOCK_BYTES) - len(self.holes)) * _BLOCK_BYTES
@@ -151,6 +160,11 @@ class MemoryFile:
             self._check(position, length)
             self._inode.punch(position, length)
             return True
+
+    def data_bytes(self, position: int, length: int) -> int:
+        with self._guard:
+            self._check(position, length)
+            return self._inode.data_bytes(position, length)
 
     def stored_bytes(self) -> int:
         with self._guard:

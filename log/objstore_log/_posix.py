@@ -109,6 +109,23 @@ def punch_hole(descriptor: int, position: int, length: int) -> bool:
     return True
 
 
+def data_bytes(descriptor: int, position: int, length: int) -> int:
+    """Count the bytes of a range outside holes; all where holes cannot be found."""
+    count, end = 0, min(position + length, os.fstat(descriptor).st_size)
+    while position < end:
+        try:
+            start = min(os.lseek(descriptor, position, os.SEEK_DATA), end)
+            position = min(os.lseek(descriptor, start, os.SEEK_HOLE), end)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break
+            if is_unsupported(error):
+                return count + end - position
+            raise
+        count += position - start
+    return count
+
+
 def is_unsupported(error: OSError) -> bool:
     """Tell whether the system lacks the call, as against it having failed."""
     return error.errno in _UNSUPPORTED_CODES

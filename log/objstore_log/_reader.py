@@ -6,14 +6,15 @@ reclaimed meanwhile) looks the place up once more before it says anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final, NamedTuple, TypeVar
 
-from objstore_log._core import LogCore
+from objstore_log._core import VANISHED_MAX, LogCore
 from objstore_log._footer import Entry, SegmentIndex
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
+from objstore_log._refusals import refusals
 from objstore_log._segment import Segment
 from objstore_log.errors import CorruptionError, HistoryRewoundError, SequenceGoneError
 
@@ -83,12 +84,25 @@ class Reader:
         self._core = core
 
     def _retried(self, read: Callable[[], T]) -> T:
-        try:
-            return read()
-        except (FileNotFoundError, CorruptionError, SequenceGoneError):
-            with self._core.mutex:
-                self._core.catch_up()
-                self._core.segments.refresh()
+        """Read; look the places up anew when something is not where it was.
+
+        A file that is missing had gone since the last look, so that looking goes on;
+        what is damaged at the second look stays so.
+        """
+        with refusals(self._core.storage.path, "read"):
+            has_looked_again = False
+            for _ in range(VANISHED_MAX):
+                try:
+                    return read()
+                except FileNotFoundError:
+                    pass
+                except (CorruptionError, SequenceGoneError):
+                    if has_looked_again:
+                        raise
+                    has_looked_again = True
+                with self._core.mutex:
+                    self._core.catch_up()
+                    self._core.segments.refresh()
             return read()
 
     def usable(self, segment: Segment) -> int:
@@ -113,10 +127,7 @@ class Reader:
             SequenceGoneError: one of them is not kept.
             CorruptionError: one of them is damaged.
         """
-        try:
-            return self._retried(lambda: self._read_run(first, count))
-        except FileNotFoundError as error:
-            raise SequenceGoneError(sequence=first) from error
+        return self._retried(lambda: self._read_run(first, count))
 
     def try_read_run(self, first: int, count: int) -> list[Record] | None:
         """Read like `read_run` if that needs no waiting for the disk, else `None`."""
@@ -129,7 +140,7 @@ class Reader:
             if len(entries) < count:
                 return None
             return segment.read_entries(entries, wait=False)
-        except (FileNotFoundError, CorruptionError, SequenceGoneError):
+        except (OSError, CorruptionError, SequenceGoneError):
             return None
 
     def _read_run(self, first: int, count: int) -> list[Record]:
@@ -140,6 +151,32 @@ class Reader:
             entries = self._entries(self.index(segment), sequence, end - sequence)
             if not entries:
                 raise self._missing(segment, sequence)
+            read = segment.read_entries(entries)
+            assert read is not None
+            records += read
+            sequence += len(entries)
+        return records
+
+    def read_held(
+        self, segments: Sequence[Segment], first: int, count: int
+    ) -> list[Record]:
+        """Read like `read_run` out of files that are open, though the log is gone.
+
+        Raises:
+            SequenceGoneError: they do not hold it.
+            CorruptionError: a record is damaged.
+        """
+        records: list[Record] = []
+        sequence, end = first, first + count
+        while sequence < end:
+            holders = [held for held in segments if held.first_sequence <= sequence]
+            if not holders:
+                raise SequenceGoneError(sequence=sequence)
+            segment = max(holders, key=lambda held: held.number)
+            index = segment.loaded_index or segment.index(segment.file.size())
+            entries = self._entries(index, sequence, end - sequence)
+            if not entries:
+                raise SequenceGoneError(sequence=sequence)
             read = segment.read_entries(entries)
             assert read is not None
             records += read

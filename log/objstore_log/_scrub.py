@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final, NamedTuple
 
-from objstore_log._core import LogCore
+from objstore_log._core import VANISHED_MAX, LogCore
 from objstore_log._format import SEGMENT_HEADER_BYTES
 from objstore_log._reader import Reader
 from objstore_log._record import STRUCTURAL_KINDS, Kind
+from objstore_log._refusals import refusals
 from objstore_log._scan import Damage
 from objstore_log._segment import Segment
 
@@ -47,7 +49,17 @@ class Scrubber:
 
     def scrub(self, token: ScrubToken | None) -> ScrubPage:
         """Check the stretch at a token (`None`: the first)."""
-        self._core.catch_up()
+        with refusals(self._core.storage.path, "read"):
+            for _ in range(VANISHED_MAX):
+                self._core.catch_up()
+                # a segment that another process unlinks meanwhile is not damaged
+                with suppress(FileNotFoundError):
+                    return self._scrub(token)
+                with self._core.mutex:
+                    self._core.segments.refresh()
+            return self._scrub(token)
+
+    def _scrub(self, token: ScrubToken | None) -> ScrubPage:
         segment = self._segment_at(token)
         if segment is None:
             return ScrubPage([], 0, None)

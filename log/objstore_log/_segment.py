@@ -201,10 +201,17 @@ class Segment:
         return had_footer and self._read_footer() is None
 
     def _looks_sealed(self) -> bool:
-        """Say whether the last bytes resemble a trailer or a FOOTER record stands."""
-        size = self.file.size()
-        tail = self.file.read_at(max(size - TRAILER_BYTES, 0), TRAILER_BYTES)
-        return TRAILER_MAGIC in tail or decode_trailer(tail) is not None
+        """Say whether the last bytes are those of a footer that was written whole.
+
+        A power cut leaves one that is short, or that begins or ends in zeros; it
+        lies above all records and is void, not damaged.
+        """
+        start = self.file.size() - TRAILER_BYTES
+        tail = self.file.read_at(max(start, 0), TRAILER_BYTES)
+        if not tail.startswith(TRAILER_MAGIC):
+            return False
+        trailer = decode_trailer(tail)
+        return trailer is None or self.file.read_at(trailer.record_position, 1) != b"\0"
 
     def release_lock(self) -> None:
         """Free the reclaimer's lock on the file, if it is still open."""

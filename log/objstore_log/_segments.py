@@ -85,6 +85,10 @@ class CreatedSegment:
     batches: list[EncodedBatch]
 
 
+def _number_of(segment: Segment) -> int:
+    return segment.number
+
+
 class Segments:
     """All segments of a log in the order of their numbers."""
 
@@ -152,16 +156,21 @@ class Segments:
     def following(self, segment: Segment) -> Segment | None:
         """Give the next segment, `None` for the last."""
         segments = self._view[0]
-        place = segments.index(segment) + 1
+        # looked up by number: it may have vanished from the list, and several may
+        # begin with the same sequence when their bytes were void
+        place = bisect_right(segments, segment.number, key=_number_of)
         return segments[place] if place < len(segments) else None
 
     def usable(self, segment: Segment) -> int:
         """Give how many bytes of a segment that is not the active one count."""
         following = self.following(segment)
-        if following is not None:
-            header = following.header
-            if header.previous_number == segment.number:
-                return header.previous_usable
+        # When the next one is gone this one has a footer: it could not go else.
+        with suppress(FileNotFoundError):
+            if following is not None:
+                header = following.header
+                if header.previous_number == segment.number:
+                    return header.previous_usable
+        segment.forget_footer()
         footer = segment.footer
         return segment.file.size() if footer is None else footer.usable
 
@@ -211,10 +220,11 @@ class Segments:
         """Give the number for the segment behind one."""
         return max(previous, *self._refused) + 1 if self._refused else previous + 1
 
-    def close(self) -> None:
-        """Close all files."""
+    def close(self, *, keeps_pinned: bool = False) -> None:
+        """Close all files, or all but the pinned ones, which close with their pins."""
         for segment in self:
-            segment.close()
+            if not (keeps_pinned and segment.pins):
+                segment.close()
 
     # --- writing --------------------------------------------------------------
 

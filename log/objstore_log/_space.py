@@ -8,8 +8,9 @@ process, is left alone. A reader's pin keeps a whole segment as it is.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
@@ -19,14 +20,21 @@ from objstore_log._footer import Entry
 from objstore_log._format import RECORD_HEADER_BYTES
 from objstore_log._reader import Reader
 from objstore_log._record import SUBJECT_KINDS, Kind
+from objstore_log._refusals import refusals
 from objstore_log._segment import Segment
 from objstore_log._storage import File
 from objstore_log._takeover import prepare_tail, publish
+from objstore_log.errors import SequenceGoneError
 
 RECLAIM_LOCK_NAME: Final = "reclaim"
 UNFINISHED_PREFIX: Final = "unfinished-"
 PUNCH_BYTES_MIN: Final = 16 * 1024
 """Smaller dead bodies stay until their segment goes: a hole is whole blocks."""
+HOLE_BYTES: Final = 4 * 1024
+"""A body's whole blocks of this size become a hole, what it has of others stays."""
+PIN_TRIES: Final = 500
+PIN_PAUSE_S: Final = 0.002
+"""A reclaimer holds a segment for a moment only."""
 _BOUND: Final = Struct("<Q")
 
 
@@ -46,6 +54,11 @@ class Needs(Protocol):
         """Changes above it stay readable."""
         ...
 
+    @property
+    def replaced(self) -> frozenset[bytes]:
+        """Subjects whose last record is as good as superseded."""
+        ...
+
 
 class ReclaimResult(NamedTuple):
     """What was (or would be) given back."""
@@ -61,8 +74,21 @@ class _Judged:
 
     segment: Segment
     dead: list[Entry]
+    fresh: list[Entry]
+    """Those of the large dead chunks that were not punched out yet."""
     is_dead: bool
     """All of it."""
+    known: int
+    """How many large dead chunks there are."""
+
+
+@dataclass(slots=True)
+class _Given:
+    """What went, or would go, of a segment."""
+
+    judged: _Judged
+    bytes: int = 0
+    entries: list[Entry] = field(default_factory=list[Entry])
 
 
 class Announcer:
@@ -86,20 +112,32 @@ class Announcer:
         if self._file is not None:
             self._file.close()
             self._file = None
-            self._core.storage.remove(self._name)
+            # missing when the whole log was deleted meanwhile
+            with suppress(FileNotFoundError):
+                self._core.storage.remove(self._name)
 
 
-def unfinished_bound(core: LogCore) -> int | None:
-    """Give the lowest sequence that an unfinished put of a living process may have."""
+def unfinished(core: LogCore) -> tuple[int | None, list[str]]:
+    """Look at all announcements.
+
+    Returns:
+        The lowest sequence that an unfinished put of a living process may have, and
+        the names of what dead processes announced.
+    """
     bounds: list[int] = []
+    dead: list[str] = []
     for name in core.storage.names():
         if not name.startswith(UNFINISHED_PREFIX):
             continue
         writer_id = int(name.removeprefix(UNFINISHED_PREFIX), 16)
         if not core.writers.is_alive(writer_id):
-            core.storage.remove(name)
+            dead.append(name)
             continue
-        file = core.storage.open(name)
+        try:
+            file = core.storage.open(name)
+        except FileNotFoundError:
+            # its process has ended all its puts and closed the log just now
+            continue
         try:
             data = file.read_at(0, _BOUND.size)
         finally:
@@ -107,23 +145,56 @@ def unfinished_bound(core: LogCore) -> int | None:
         value = _BOUND.unpack(data)[0] if len(data) == _BOUND.size else 1
         if value:
             bounds.append(value)
-    return min(bounds) if bounds else None
+    return min(bounds, default=None), dead
 
 
 class SegmentPin:
     """Keeps the segments that hold some runs as they are until it is released."""
 
-    def __init__(self, core: LogCore, runs: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        core: LogCore,
+        runs: Sequence[tuple[int, int]],
+        sleep: Callable[[float], None],
+    ) -> None:
         self._core = core
         self._held: list[Segment] = []
-        with core.mutex:
-            for segment in _segments_of(core, runs):
-                if not segment.pins:
-                    # a reclaimer in another process holds it for a moment at most;
-                    # then the checksum of what is read decides
-                    segment.file.try_lock(shared=True)
-                segment.pins += 1
-                self._held.append(segment)
+        with refusals(core.storage.path, "pin"):
+            for _ in range(PIN_TRIES):
+                # the catalog may name what this process has not followed yet
+                core.catch_up()
+                if self._hold(runs, without_lock=False):
+                    return
+                sleep(PIN_PAUSE_S)
+            # a reclaimer that was stopped half-way must not stop readers; what it
+            # judged dead is not what they read
+            if not self._hold(runs, without_lock=True):
+                raise SequenceGoneError(sequence=runs[0][0])
+
+    def _hold(self, runs: Sequence[tuple[int, int]], *, without_lock: bool) -> bool:
+        """Hold all or none; false when a reclaimer is at one or one is gone."""
+        is_held = False
+        with self._core.mutex:
+            try:
+                for segment in _segments_of(self._core, runs):
+                    if not segment.pins:
+                        is_locked = segment.file.try_lock(shared=True)
+                        if not is_locked and not without_lock:
+                            return False
+                    segment.pins += 1
+                    self._held.append(segment)
+                is_held = True
+            except FileNotFoundError:
+                self._core.segments.refresh()
+            finally:
+                if not is_held:
+                    self.release()
+        return is_held
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Give what it holds, whatever became of the log."""
+        return list(self._held)
 
     def release(self) -> None:
         """Let go; idempotent."""
@@ -133,8 +204,10 @@ class SegmentPin:
                 segment.pins -= 1
                 if segment.pins:
                     continue
-                segment.file.unlock()
-                if self._core.segments.get(segment.number) is not segment:
+                # its name may be gone: a file that was closed is not opened again
+                segment.release_lock()
+                known = self._core.segments.get(segment.number) is segment
+                if self._core.is_closed or not known:
                     segment.close()
 
 
@@ -163,35 +236,74 @@ class Reclaimer:
         """Dead chunks that were punched out already, by segment."""
 
     def run(
-        self, needs: Needs, durable_sequence: int, *, dry_run: bool
+        self, needs: Needs, apply: Callable[[], bool], *, dry_run: bool
     ) -> ReclaimResult:
-        """Reclaim what nobody needs at or below a sequence that the catalog has.
+        """Reclaim what nobody needs of all that is decided and in the catalog.
 
         Guarantee: a crash at any moment leaves every needed record as it was; never
         waits for a reader, a writer or another reclaimer: what is held is left for
         the next time.
+
+        Args:
+            needs: what the layer above needs.
+            apply: brings the catalog up to the durable end; false when it cannot.
+            dry_run: only judge.
         """
         lock = self._core.storage.try_lock(RECLAIM_LOCK_NAME)
         if lock is None:
             return ReclaimResult(0, 0)
         try:
-            bound = unfinished_bound(self._core)
-            limit = (
-                durable_sequence if bound is None else min(durable_sequence, bound - 1)
-            )
-            judged = [
-                found
-                for segment in self._core.segments
-                if (found := self._judge(segment, needs, limit)) is not None
-            ]
-            if not judged:
-                return ReclaimResult(0, 0)
-            if dry_run:
-                return self._sum([(item, item.dead) for item in judged])
-            self._stamp()
-            return self._sum([(item, self._give_back(item)) for item in judged])
+            with refusals(self._core.storage.path, "reclaim"):
+                return self._run(needs, apply, dry_run=dry_run)
         finally:
             lock.release()
+
+    def _run(
+        self, needs: Needs, apply: Callable[[], bool], *, dry_run: bool
+    ) -> ReclaimResult:
+        limit = self._limit(apply)
+        if limit is None:
+            return ReclaimResult(0, 0)
+        with self._core.mutex:
+            # nobody else reclaims now, but somebody has
+            self._core.segments.refresh()
+        judged = [
+            found
+            for segment in self._core.segments
+            if (found := self._judge(segment, needs, limit)) is not None
+        ]
+        if not judged:
+            return ReclaimResult(0, 0)
+        if not dry_run:
+            self._stamp()
+        given = [self._give_back(item, dry_run=dry_run) for item in judged]
+        return ReclaimResult(sum(item.bytes for item in given), _count_contents(given))
+
+    def _limit(self, apply: Callable[[], bool]) -> int | None:
+        """Give the sequence up to which the catalog knows what became of all chunks.
+
+        The order of the looks is the proof: a put that begins behind the first is
+        above the durable point, one that goes on at the second is announced, and one
+        that ended before the second is in the catalog by the last.
+        """
+        core = self._core
+        core.catch_up()
+        durable = core.progress.durable.sequence
+        bound, dead = unfinished(core)
+        if dead:
+            # a killed process may have committed its put and told nobody
+            with self._committer.locked(), core.mutex:
+                prepare_tail(core)
+            for name in dead:
+                core.storage.remove(name)
+        core.catch_up()
+        shown = core.visible_sequence
+        if not apply():
+            return None
+        with core.mutex:
+            if core.overlay.has_batch(shown):
+                return None
+        return durable if bound is None else min(durable, bound - 1)
 
     def _judge(self, segment: Segment, needs: Needs, limit: int) -> _Judged | None:
         """Say what of a segment is dead; `None` when nothing new is."""
@@ -215,15 +327,21 @@ class Reclaimer:
         is_dead = (
             is_dead
             and not needs.has_current(first, last)
-            and not self._has_other_needs(segment)
+            and not self._has_other_needs(segment, needs)
             and self._predecessor_is_sealed(segment)
         )
-        large = sum(1 for entry in dead if entry.length >= PUNCH_BYTES_MIN)
-        if not is_dead and large <= self._punched.get(segment.number, 0):
+        large = [entry for entry in dead if entry.length >= PUNCH_BYTES_MIN]
+        fresh = large
+        if len(large) <= self._punched.get(segment.number, 0):
+            fresh = []
+        # another process may have punched them, or this one before it was opened
+        fresh = [entry for entry in fresh if segment.file.data_bytes(*_hole_of(entry))]
+        if not is_dead and not fresh:
+            self._punched[segment.number] = len(large)
             return None
-        return _Judged(segment, dead, is_dead)
+        return _Judged(segment, dead, fresh, is_dead, len(large))
 
-    def _has_other_needs(self, segment: Segment) -> bool:
+    def _has_other_needs(self, segment: Segment, needs: Needs) -> bool:
         """Say whether a record other than METAs is the last of its subject."""
         index = self._reader.index(segment)
         for place in range(len(index)):
@@ -231,14 +349,19 @@ class Reclaimer:
             if entry.kind in SUBJECT_KINDS and entry.kind != Kind.META:
                 records = segment.read_entries([entry])
                 assert records is not None
-                if self._committer.last(records[0].subject) == entry.sequence:
+                subject = records[0].subject
+                is_last = self._committer.last(subject) == entry.sequence
+                if is_last and subject not in needs.replaced:
                     return True
         return False
 
     def _predecessor_is_sealed(self, segment: Segment) -> bool:
         """Say whether the segment before it ends without this one's header."""
         before = [item for item in self._core.segments if item.number < segment.number]
-        return not before or before[-1].footer is not None
+        if not before:
+            return True
+        before[-1].forget_footer()
+        return before[-1].footer is not None
 
     def _stamp(self) -> None:
         """Have every process look its places up again."""
@@ -246,46 +369,52 @@ class Reclaimer:
             prepare_tail(self._core)
             publish(self._core, reclaimed=1)
 
-    def _give_back(self, judged: _Judged) -> list[Entry]:
-        """Unlink or punch; gives the chunks that went."""
+    def _give_back(self, judged: _Judged, *, dry_run: bool) -> _Given:
+        """Unlink or punch, unless a reader holds the segment."""
         segment = judged.segment
         with self._core.mutex:
             if segment.pins or not segment.file.try_lock(shared=False):
-                return []
+                return _Given(judged)
             try:
                 if judged.is_dead:
-                    self._core.storage.remove(segment.name)
-                    self._core.storage.sync_directory()
-                    self._core.segments.forget(segment)
-                    return judged.dead
-                return self._punch(judged)
+                    return self._unlink(judged, dry_run=dry_run)
+                return self._punch(judged, dry_run=dry_run)
             finally:
                 segment.release_lock()
 
-    def _punch(self, judged: _Judged) -> list[Entry]:
-        gone: list[Entry] = []
-        for entry in judged.dead:
-            if entry.length < PUNCH_BYTES_MIN:
-                continue
-            head = RECORD_HEADER_BYTES + entry.key_length
-            if not judged.segment.file.punch(
-                entry.position + head, entry.length - head
-            ):
-                break
-            gone.append(entry)
-        self._punched[judged.segment.number] = len(gone)
-        return gone
+    def _unlink(self, judged: _Judged, *, dry_run: bool) -> _Given:
+        segment = judged.segment
+        size = segment.file.data_bytes(0, segment.file.size())
+        if not dry_run:
+            self._core.storage.remove(segment.name)
+            self._core.storage.sync_directory()
+            self._core.segments.forget(segment)
+            self._punched.pop(segment.number, None)
+        return _Given(judged, size, judged.dead)
 
-    def _sum(self, given: Sequence[tuple[_Judged, list[Entry]]]) -> ReclaimResult:
-        total = contents = 0
-        for judged, entries in given:
-            if judged.is_dead and entries is judged.dead:
-                index = judged.segment.index(0)
-                total += sum(index.entry(at).length for at in range(len(index)))
-            else:
-                total += sum(entry.length for entry in entries)
-            contents += _count_runs(entries)
-        return ReclaimResult(total, contents)
+    def _punch(self, judged: _Judged, *, dry_run: bool) -> _Given:
+        file = judged.segment.file
+        given = _Given(judged)
+        for entry in judged.fresh:
+            start, length = _hole_of(entry)
+            size = file.data_bytes(start, length)
+            if not dry_run:
+                if not file.punch(start, length):
+                    return given
+                size -= file.data_bytes(start, length)
+            given.bytes += size
+            given.entries.append(entry)
+        if not dry_run:
+            self._punched[judged.segment.number] = judged.known
+        return given
+
+
+def _hole_of(entry: Entry) -> tuple[int, int]:
+    """Give position and length of the whole blocks of an entry's body."""
+    start = entry.position + RECORD_HEADER_BYTES + entry.key_length
+    first = -(-start // HOLE_BYTES) * HOLE_BYTES
+    end = (entry.position + entry.length) // HOLE_BYTES * HOLE_BYTES
+    return first, max(end - first, 0)
 
 
 def _is_in(
@@ -295,11 +424,23 @@ def _is_in(
     return place >= 0 and sequence < runs[place][0] + runs[place][1]
 
 
-def _count_runs(entries: Sequence[Entry]) -> int:
-    """Count runs of consecutive sequences: the contents, but for interleaved puts."""
-    previous = -1
-    runs = 0
-    for entry in entries:
-        runs += entry.sequence != previous + 1
-        previous = entry.sequence
-    return runs
+def _count_contents(given: Sequence[_Given]) -> int:
+    """Count runs of consecutive sequences: the contents, but for interleaved puts.
+
+    One of which something went in an earlier run was counted then.
+    """
+    count, previous, was_counted = 0, -1, False
+    for item in given:
+        fresh = {entry.sequence for entry in item.judged.fresh}
+        now = {entry.sequence for entry in item.entries}
+        for entry in item.judged.dead:
+            is_earlier = entry.length >= PUNCH_BYTES_MIN and entry.sequence not in fresh
+            if entry.sequence != previous + 1:
+                was_counted = False
+            if is_earlier:
+                was_counted = True
+            elif entry.sequence in now and not was_counted:
+                count += 1
+                was_counted = True
+            previous = entry.sequence
+    return count

@@ -71,6 +71,10 @@ class File(Protocol):
         """Give that range's space back, it reads as zeros; `False` if unsupported."""
         ...
 
+    def data_bytes(self, position: int, length: int) -> int:
+        """Count the bytes of a range that lie in no hole."""
+        ...
+
     def stored_bytes(self) -> int:
         """Give the bytes that the file takes on the disk, holes left out."""
         ...

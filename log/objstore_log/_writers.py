@@ -75,7 +75,9 @@ class Writers:
 
     def leave(self) -> None:
         """Give the own lock back; idempotent."""
-        if self._lock is not None:
-            self.storage.remove(self._name(self.writer_id))
-            self._lock.release()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            try:
+                self.storage.remove(self._name(self.writer_id))
+            finally:
+                lock.release()

@@ -47,15 +47,21 @@ class ObjStoreError(Exception):
 
 
 class StoreNotFoundError(ObjStoreError, FileNotFoundError):
-    """There is no store at that place."""
+    """There is no store at that place, and perhaps none can be made there."""
 
     path: str
+    reason: str
+    hint: str
 
-    def __init__(self, *, path: str, reason: str = "there is no store") -> None:
+    def __init__(
+        self,
+        *,
+        path: str,
+        reason: str = "there is no store",
+        hint: str = "open it with create=True to make one",
+    ) -> None:
         super().__init__(
-            f"{path}: {reason}; open it with create=True to make one",
-            path=path,
-            reason=reason,
+            f"{path}: {reason}; {hint}", path=path, reason=reason, hint=hint
         )
 
 

@@ -48,6 +48,8 @@ class ObjectWriter(WriterBase):
 
     write = twin(_writer.ObjectWriter.write)
     """Append bytes to the content; give their number."""
+    flush = twin(_writer.ObjectWriter.flush)
+    """Do nothing: before the commit nothing can be seen, whatever is flushed."""
     abort = twin(_writer.ObjectWriter.abort)
     """End without making an object; idempotent."""
     close = twin(_writer.ObjectWriter.aclose)

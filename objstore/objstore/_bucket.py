@@ -48,6 +48,9 @@ class ObjectStore(BucketWrites):
             LinkIsABucketError: the name is a link to a whole bucket.
             DigestMismatchError: the content is not what was put.
             CorruptionError: a chunk is damaged.
+
+        Example:
+            assert await bucket.get("report") == b"content"
         """
         return await self._run(reads.get(self._scope, name, verify=verify))
 
@@ -71,6 +74,7 @@ class ObjectStore(BucketWrites):
 
         Raises:
             InvalidRangeError: it starts behind the end, or ends before it starts.
+            BadObjectMetaError: a place or a length is no whole number.
             ObjStoreError: as `get`.
         """
         return await self._run(
@@ -102,6 +106,11 @@ class ObjectStore(BucketWrites):
 
         Raises:
             ObjStoreError: as `get`.
+
+        Example:
+            async with bucket.open_reader("report") as reader:
+                reader.seek(-4, io.SEEK_END)
+                assert await reader.read() == b"tent"
         """
 
         async def opening() -> ObjectReader:
@@ -176,6 +185,10 @@ class ObjectStore(BucketWrites):
             start_after: Only names behind this one.
             limit: At most so many.
             show_deleted: Deleted ones, too.
+
+        Example:
+            page = await bucket.list("re", limit=100)
+            assert [info.name for info in page] == ["report"]
         """
         query = lists.Query(prefix, show_deleted)
         return await self._run(
@@ -263,6 +276,11 @@ class ObjectStore(BucketWrites):
         Raises:
             CursorExpiredError: while iterating: the next changes are not kept.
             HistoryRewoundError: while iterating: the place is ahead of the log.
+
+        Example:
+            async for change in bucket.watch():
+                assert (change.kind, change.name) == ("put", "report")
+                break
         """
         self._session.check()
         options = watch_options(
@@ -280,7 +298,12 @@ class ObjectStore(BucketWrites):
     # --- the bucket itself --------------------------------------------------------
 
     async def status(self) -> ObjectStoreStatus:
-        """Describe this bucket."""
+        """Describe this bucket.
+
+        Example:
+            status = await bucket.status()
+            assert (status.count, status.size) == (1, 7)
+        """
         return await self._run(buckets.status(self._scope))
 
     async def seal(self) -> bool:
@@ -288,6 +311,10 @@ class ObjectStore(BucketWrites):
 
         Guarantee: what has expired is gone, everything else stays for good; reads and
         watches go on. Sealing again is fine.
+
+        Example:
+            await bucket.seal()
+            assert (await bucket.status()).sealed
         """
         return await self._run(buckets.seal(self._scope))
 

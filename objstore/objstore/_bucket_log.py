@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
+from objstore._bucket_metas import BucketMetas
 from objstore._bucket_records import (
     absolute,
-    behind,
     bucket_change,
+    chunks_of,
     content_of,
+    lost_content,
     meta_subject_of,
-    record_of_row,
-    runs_between,
     seal_state,
 )
 from objstore._bucket_state import GONE, SEALED, BucketFollower, read_totals
@@ -52,9 +53,8 @@ from objstore_log import (
 )
 from objstore_log.errors import SequenceGoneError
 
-_FEED_KINDS: Final = frozenset({Kind.META, Kind.SEAL, Kind.BUCKET})
-_META_COLUMNS: Final = "sequence, name, nuid, time_ns, body, checksum"
-_QUERY_ROWS_MAX: Final = 500
+FEED_KINDS: Final = frozenset({Kind.META, Kind.SEAL, Kind.BUCKET})
+"""What a bucket's changes are."""
 
 
 class Prepared(NamedTuple):
@@ -70,10 +70,12 @@ class BucketLog:
 
     def __init__(self, entry: BucketEntry, options: BucketOptions, log: Log) -> None:
         self.entry = entry
+        self.incarnation = entry.log_id.hex()
         self.options = options
         self.log = log
         self._lock = threading.Lock()
         self._follower = BucketFollower(log)
+        self._metas = BucketMetas(log, entry.name, self._meta)
         self.unfinished: dict[bytes, list[tuple[int, int]]] = {}
         """Runs of chunks of puts of this process that have no meta yet, by nuid."""
 
@@ -88,12 +90,14 @@ class BucketLog:
         """Give the bucket's state as of now."""
         self.log.catch_up()
         self._check_not_gone()
+        entry = self.entry
         return BucketState(
-            self.entry.name,
-            self.entry.document,
-            self.entry.log_id.hex(),
+            entry.name,
+            entry.document,
+            self.incarnation,
             self._follower.seal == SEALED,
             self.options.max_bytes,
+            entry.sequence,
         )
 
     def _check_not_gone(self) -> None:
@@ -186,7 +190,7 @@ class BucketLog:
                     0,
                     0,
                 )
-                metas.append(absolute(decode_meta(record), new, appended))
+                metas.append(absolute(self._meta(record), new, appended))
                 self._forget_unfinished(item.nuid)
         if not metas:
             self._note_unfinished(op, appended)
@@ -235,6 +239,18 @@ class BucketLog:
             record = NewRecord(Kind.ABORT, encode_runs(runs), nuid=nuid)
             self.log.append([record], is_visible=False)
 
+    def submit_abort(
+        self, nuid: bytes, on_done: Callable[[Ticket], None]
+    ) -> Ticket | None:
+        """Do what `abort` does without waiting; `None` when there is nothing to do."""
+        runs = self._forget_unfinished(nuid)
+        if not runs:
+            return None
+        record = NewRecord(Kind.ABORT, encode_runs(runs), nuid=nuid)
+        ticket = Ticket([record], {}, None, False, on_done)  # noqa: FBT003 - `is_visible`
+        self.log.submit(ticket)
+        return ticket
+
     def seal(self, state: int) -> None:
         """Seal the bucket, or say that it was deleted; idempotent."""
         self.log.catch_up()
@@ -255,112 +271,28 @@ class BucketLog:
 
     def last(self, name: str) -> StoredMeta | None:
         """Give the newest meta of a name."""
-        subject = meta_subject_of(name)
-        sequence, record = self.log.last(subject)
-        self._check_not_gone()
-        if not sequence:
-            return None
-        return decode_meta(self._whole(record) or self._look_up(subject, sequence))
-
-    def _whole(self, record: Record | None) -> Record | None:
-        """Give a record unless it stands for a damaged one."""
-        return record if record is not None and len(record.body) else None
-
-    def _look_up(self, subject: bytes, sequence: int) -> Record:
-        generation = self.log.cache_generation
-        rows = self.log.query(
-            f"SELECT {_META_COLUMNS} FROM metas WHERE sequence = ?",  # noqa: S608
-            (sequence,),
-        )
-        record = record_of_row(rows[0]) if rows else None
-        if record is None or record.subject != subject:
-            # superseded meanwhile, or a damaged row: the log knows
-            record = self._from_log(subject, sequence)
-        self.log.remember(subject, record, generation)
-        return record
-
-    def _from_log(self, subject: bytes, sequence: int) -> Record:
         try:
-            return self.log.read_run(sequence, 1)[0]
-        except (CorruptionError, SequenceGoneError) as error:
-            newer, record = self.log.last(subject)
-            if newer == sequence:
-                raise CorruptionError(
-                    path=getattr(error, "path", self.entry.name),
-                    segment=getattr(error, "segment", 0),
-                    position=getattr(error, "position", 0),
-                    sequence=sequence,
-                    name=subject[1:].decode(errors="replace"),
-                    reason="the object's meta is damaged",
-                ) from error
-            return self._whole(record) or self._look_up(subject, newer)
+            found = self._metas.last(name)
+        except CorruptionError:
+            self._check_not_gone()
+            raise
+        self._check_not_gone()
+        return found
 
     def page(
         self, prefix: str, start_after: str | None, limit: int, as_of: int | None
     ) -> list[StoredMeta]:
-        """Give the newest metas in name order."""
-        start = meta_subject_of(prefix)
-        stop = behind(start)
-        if start_after is not None:
-            start = max(start, meta_subject_of(start_after) + b"\0")
-        found: list[StoredMeta] = []
-        while len(found) < limit:
-            rows = self.log.subjects(start, stop, limit)
-            wanted = [row for row in rows if as_of is None or row[1] <= as_of]
-            found += self._metas(wanted[: limit - len(found)])
-            if len(rows) < limit:
-                break
-            start = rows[-1][0] + b"\0"
+        """Give the newest metas in name order, all of them as of one moment."""
+        found = self._metas.page(prefix, start_after, limit, as_of)
         self._check_not_gone()
         return found
 
-    def _metas(self, rows: Sequence[tuple[bytes, int]]) -> list[StoredMeta]:
-        """Read many metas with few queries."""
-        by_sequence: dict[int, Record] = {}
-        for at in range(0, len(rows), _QUERY_ROWS_MAX):
-            sequences = [sequence for _, sequence in rows[at : at + _QUERY_ROWS_MAX]]
-            marks = ",".join("?" * len(sequences))
-            for row in self.log.query(
-                f"SELECT {_META_COLUMNS} FROM metas WHERE sequence IN ({marks})",  # noqa: S608
-                sequences,
-            ):
-                record = record_of_row(row)
-                if record is not None:
-                    by_sequence[record.sequence] = record
-        metas: list[StoredMeta] = []
-        for subject, sequence in rows:
-            record = by_sequence.get(sequence)
-            if record is None or record.subject != subject:
-                record = self._listed(subject, sequence)
-            if record is not None:
-                metas.append(decode_meta(record))
-        return metas
-
-    def _listed(self, subject: bytes, sequence: int) -> Record | None:
-        """Give the record of a listed name; `None` when it is damaged.
-
-        Damage must not hide the other names; `damaged` and `verify` tell of it.
-        """
-        try:
-            record = self._whole(self.log.last(subject)[1])
-            return record or self._look_up(subject, sequence)
-        except CorruptionError:
-            return None
-
     def due(self, time_ns: int, limit: int) -> list[StoredMeta]:
         """Give live metas that have expired by a time, oldest first."""
-        self.log.apply()
-        rows = self.log.query(
-            "SELECT m.sequence, name, nuid, time_ns, body, checksum FROM expiries e"
-            " JOIN metas m ON m.sequence = e.sequence WHERE e.expires_ns <= ?"
-            " ORDER BY e.expires_ns, e.sequence LIMIT ?",
-            (time_ns, limit),
-        )
-        records = [record_of_row(row) for row in rows]
-        if any(record is None for record in records):
-            self.log.rebuild_catalog("a meta row is damaged")
-            return self.due(time_ns, limit)
-        return [decode_meta(record) for record in records if record is not None]
+        return self._metas.due(time_ns, limit)
+
+    def _meta(self, record: Record) -> StoredMeta:
+        return decode_meta(record, self.incarnation)
 
     # --- content --------------------------------------------------------------
 
@@ -368,21 +300,8 @@ class BucketLog:
         self, meta: StoredMeta, index: int, count: int, *, wait: bool = True
     ) -> list[Buffer] | None:
         """Read chunks of a version; with `wait=False` only if they are in memory."""
-        bodies: list[Buffer] = []
-        for first, length in runs_between(meta.extents, index, count):
-            if wait:
-                records = self._read_run(meta, first, length)
-            else:
-                tried = self.log.try_read_run(first, length)
-                if tried is None:
-                    return None
-                records = tried
-            for record in records:
-                expected = index + len(bodies)
-                if record.nuid != meta.nuid or record.chunk_index != expected:
-                    raise self._wrong_chunk(meta, record)
-                bodies.append(record.body)
-        return bodies
+        read = partial(self._read_run, meta) if wait else self.log.try_read_run
+        return chunks_of(self.entry.name, meta, index, count, read)
 
     def _read_run(self, meta: StoredMeta, first: int, length: int) -> list[Record]:
         try:
@@ -394,13 +313,11 @@ class BucketLog:
         except SequenceGoneError as error:
             if self.is_reclaimed(meta):
                 raise
-            raise CorruptionError(
-                path=self.entry.name,
-                segment=0,
-                position=0,
-                sequence=first,
-                name=meta.name,
-                reason="the segment that holds its content is missing",
+            raise lost_content(
+                self.entry.name,
+                meta,
+                first,
+                "the segment that holds its content is missing",
             ) from error
 
     def is_reclaimed(self, meta: StoredMeta) -> bool:
@@ -411,21 +328,16 @@ class BucketLog:
         if current is not None and current.extents == meta.extents:
             # Asks no catalog, which cannot be written on a full disk.
             return False
+        # Whoever reclaimed it has judged by this catalog, which was told before.
+        if not self._is_referred(meta):
+            return True
         self.log.apply()
-        content = meta.extents[0].first
-        return not self.log.query(
-            "SELECT refs FROM extents WHERE first = ?", (content,)
-        )
+        return not self._is_referred(meta)
 
-    def _wrong_chunk(self, meta: StoredMeta, record: Record) -> CorruptionError:
-        return CorruptionError(
-            path=self.entry.name,
-            segment=0,
-            position=0,
-            sequence=record.sequence,
-            name=meta.name,
-            reason="the record holds a chunk of another object",
-        )
+    def _is_referred(self, meta: StoredMeta) -> bool:
+        content = meta.extents[0].first
+        query = "SELECT refs FROM extents WHERE first = ?"
+        return bool(self.log.query(query, (content,)))
 
     # --- changes --------------------------------------------------------------
 
@@ -433,13 +345,13 @@ class BucketLog:
         """Give changes above a sequence in log order."""
         if after < self._follower.floor:
             raise CursorExpiredError(sequence=after, oldest=self._follower.floor + 1)
-        page = self.log.feed(after, limit, _FEED_KINDS)
+        page = self.log.feed(after, limit, FEED_KINDS)
         if after < self._follower.floor:
             raise CursorExpiredError(sequence=after, oldest=self._follower.floor + 1)
         changes: list[StoredMeta | BucketChange] = []
         for record in page.records:
             if record.kind == Kind.META:
-                changes.append(decode_meta(record))
+                changes.append(self._meta(record))
             elif record.kind == Kind.BUCKET:
                 changes.append(bucket_change(record, "config"))
             elif seal_state(record) == SEALED:
@@ -462,6 +374,10 @@ class BucketLog:
     def close(self) -> None:
         """Close the log."""
         self.log.close()
+
+    def abandon(self) -> None:
+        """Close the log of a bucket that was deleted: every later use says so."""
+        self.log.abandon(partial(BucketNotFoundError, bucket=self.entry.name))
 
 
 def ticket_of(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from objstore._engine import (
     BucketChange,
     BucketChangeKind,
+    Buffer,
     Chunk,
     Extent,
     Meta,
@@ -15,6 +16,7 @@ from objstore._engine import (
 )
 from objstore._meta_record import Content
 from objstore._projection import meta_checksum
+from objstore.errors import CorruptionError, ObjStoreError
 from objstore_log import Appended, Kind, NewRecord, Record, subject_of
 
 
@@ -71,6 +73,32 @@ def record_of_row(row: Sequence[object]) -> Record | None:
     return Record(Kind.META, sequence, time_ns, name, body, nuid, 0, 0, 0, 0)
 
 
+def damaged_meta(path: str, subject: bytes, error: ObjStoreError) -> CorruptionError:
+    """Say that a name's newest meta cannot be read, for what the log raised."""
+    return CorruptionError(
+        path=error.facts.get("path", path),
+        segment=error.facts.get("segment", 0),
+        position=error.facts.get("position", 0),
+        sequence=error.facts["sequence"],
+        name=subject[1:].decode(errors="replace"),
+        reason="the object's meta is damaged",
+    )
+
+
+def lost_content(
+    path: str, meta: StoredMeta, sequence: int, reason: str
+) -> CorruptionError:
+    """Say that a version's content is not where its meta says."""
+    return CorruptionError(
+        path=path,
+        segment=0,
+        position=0,
+        sequence=sequence,
+        name=meta.name,
+        reason=reason,
+    )
+
+
 def behind(prefix: bytes) -> bytes | None:
     """Give the first subject behind all that start with a prefix."""
     stripped = prefix.rstrip(b"\xff")
@@ -91,6 +119,32 @@ def runs_between(
             runs.append((extent.first + low - start, high - low))
         start += extent.count
     return runs
+
+
+def chunks_of(
+    bucket: str,
+    meta: StoredMeta,
+    index: int,
+    count: int,
+    read: Callable[[int, int], Sequence[Record] | None],
+) -> list[Buffer] | None:
+    """Read chunks of a version; `None` when `read` gives `None` for a run of them.
+
+    Raises:
+        CorruptionError: one is a chunk of another object.
+    """
+    bodies: list[Buffer] = []
+    for first, length in runs_between(meta.extents, index, count):
+        records = read(first, length)
+        if records is None:
+            return None
+        for record in records:
+            expected = index + len(bodies)
+            if record.nuid != meta.nuid or record.chunk_index != expected:
+                reason = "the record holds a chunk of another object"
+                raise lost_content(bucket, meta, record.sequence, reason)
+            bodies.append(record.body)
+    return bodies
 
 
 def bucket_change(record: Record, kind: BucketChangeKind) -> BucketChange:

@@ -55,7 +55,7 @@ class BucketFollower:
         """Changes at or below it may be gone."""
         self._through = 0
         self._load()
-        log.add_listener(self.follow)
+        log.add_listener(self.follow, self._pass_hole)
 
     def _load(self) -> None:
         """Take what the catalog has, and from the feed what it lacks.
@@ -80,11 +80,20 @@ class BucketFollower:
             self.follow(page.records)
             self._through = page.through
 
+    def _pass_hole(self) -> None:
+        """Take from the catalog what another process reclaimed before it was seen."""
+        through, totals = read_totals(self._log)
+        if through > self._through:
+            self._through = through
+            self.size = totals.size
+            self.floor = max(self.floor, totals.floor)
+
     def follow(self, records: Sequence[Record]) -> None:
         """Take new records, in log order."""
         for record in records:
             if record.sequence <= self._through:
                 continue
+            self._through = record.sequence
             if record.kind == Kind.META and len(record.body):
                 self.size += size_delta_of(bytes(record.body))
             elif record.kind == Kind.SEAL:

@@ -88,6 +88,10 @@ class BucketWrites(BucketBase):
             DigestMismatchError: the content is not the expected one.
             SealedError: the bucket is sealed.
             LimitExceededError: the content would pass the bucket's `max_bytes`.
+
+        Example:
+            info = await bucket.put("notes/today", "some text", ttl=3600)
+            assert (info.size, info.name) == (9, "notes/today")
         """
         options = PutOptions(
             description=description,
@@ -136,6 +140,12 @@ class BucketWrites(BucketBase):
 
         Raises:
             ObjStoreError: as `put`, at the latest at the end of the block.
+
+        Example:
+            async with bucket.open_writer("large") as writer:
+                await writer.write(b"one, ")
+                await writer.write(b"two")
+            assert writer.info.size == 8
         """
 
         async def opening() -> ObjectWriter:
@@ -177,6 +187,11 @@ class BucketWrites(BucketBase):
             ObjectNotFoundError: there is no such object.
             ObjectAlreadyExists: the new name is taken, or a link would hide an object.
             BadObjectMetaError: a field is not allowed.
+
+        Example:
+            await bucket.update_meta("report", ObjectMeta(description="final"))
+            await bucket.update_meta("report", ObjectMeta(name="archive/report"))
+            assert (await bucket.get_info("archive/report")).description == "final"
         """
         return await self._run(names.update_meta(self._scope, name, meta))
 
@@ -240,6 +255,10 @@ class BucketWrites(BucketBase):
             ObjectNotFoundError: the target does not exist.
             ObjectAlreadyExists: the name is that of an object.
             BadObjectMetaError: a name is not allowed, or the link points to itself.
+
+        Example:
+            await bucket.add_link("latest", "report")
+            assert await bucket.get("latest") == await bucket.get("report")
         """
         return await self._run(names.add_link(self._scope, name, target))
 

@@ -60,7 +60,7 @@ class ObjectStoreConfig:
     changes_ttl: Duration = CHANGES_TTL
     """How long changes stay readable for watchers."""
     changes_max_bytes: int = CHANGES_BYTES_MAX
-    """How many bytes of superseded changes stay readable for watchers."""
+    """How many bytes of changes stay readable for watchers; the oldest go first."""
     sync: Sync = "always"
     """When a change is synced: before its acknowledgement, never, or every so many
     seconds."""

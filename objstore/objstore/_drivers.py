@@ -6,11 +6,15 @@ it can clean up behind itself with further operations.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any, TypeVar, cast
 
 from objstore._effects import Effect
 from objstore._engine import Engine, Op, Steps
+from objstore._loop_wake import shielded
 
 T = TypeVar("T")
 
@@ -51,8 +55,32 @@ async def arun(engine: Engine, steps: Steps[T]) -> T:
             advance = steps.send
         except StopIteration as end:
             return cast("T", end.value)
+        except GeneratorExit as error:
+            # nothing can be awaited any more; finalizers give back what is left
+            while getgeneratorstate(steps) != GEN_CLOSED:
+                with suppress(GeneratorExit, StopIteration):
+                    steps.throw(error)
+            raise
         except BaseException as error:
             if getgeneratorstate(steps) == GEN_CLOSED:
                 value = None
                 raise
             advance, value = steps.throw, error
+
+
+@dataclass(frozen=True, slots=True)
+class Shielded(Effect[T]):
+    """Carry logic out to its end, however often the caller is cancelled meanwhile.
+
+    Raises `TimeoutError` when that takes longer than `SHIELD_S`.
+    """
+
+    steps: Steps[T]
+
+    def perform(self, engine: Engine) -> T:
+        """Carry it out."""
+        return run(engine, self.steps)
+
+    async def aperform(self, engine: Engine) -> T:
+        """Carry it out apart from the cancelled task, which waits for it."""
+        return await shielded(partial(arun, engine, self.steps))

@@ -14,13 +14,20 @@ import anyio
 from anyio import CapacityLimiter
 
 from objstore import _engine as ops
+from objstore._bucket_log import BucketLog
 from objstore._bucket_state import SEALED
+from objstore._embedded_errors import bucket_of, explained, read_pinned, refused
 from objstore._embedded_store import EmbeddedStore, acquire_store, release_store
 from objstore._engine import Capability, Engine, Op
 from objstore._loop_wake import current_waker, in_thread, shielded
 from objstore._outcome import aborted, committed, submit_abort
-from objstore.errors import ClosedError
-from objstore_log import uninterrupted
+from objstore.errors import (
+    BadStoreError,
+    BucketNotFoundError,
+    ClosedError,
+    ObjStoreError,
+)
+from objstore_log import patience, uninterrupted
 
 T = TypeVar("T")
 NUID_BYTES: Final = 16
@@ -74,15 +81,11 @@ def open_embedded(
     path = path_of(url)
     store = None
     try:
-        with uninterrupted:
+        with uninterrupted, patience(lock_timeout):
             store = acquire_store(
-                path,
-                url=url,
-                create=create,
-                lock_timeout_s=lock_timeout,
-                force_network=force_network,
+                path, url=url, create=create, force_network=force_network
             )
-        return EmbeddedEngine(store)
+        return EmbeddedEngine(store, url=url, lock_timeout_s=lock_timeout)
     except BaseException:
         # Ctrl-C behind the opening: nobody would ever close it
         if store is not None:
@@ -93,14 +96,23 @@ def open_embedded(
 class EmbeddedEngine:
     """One handle on a store directory."""
 
-    def __init__(self, store: EmbeddedStore) -> None:
+    def __init__(
+        self,
+        store: EmbeddedStore,
+        *,
+        url: str | None = None,
+        lock_timeout_s: float | None = None,
+    ) -> None:
         self._store = store
-        self.url = store.url
+        self._lock_timeout_s = lock_timeout_s
+        self.url = url or store.url
         self.store_id = store.store_id
         self.capabilities = CAPABILITIES
         self.backing_store = "memory" if store.in_memory else "log"
         self._is_closed = False
         self._limiter: CapacityLimiter | None = None
+        self._wakes: set[Callable[[], None]] = set()
+        """What wakes those who wait for a change through this handle."""
 
     def now_ns(self) -> int:
         """Give the wall clock."""
@@ -121,24 +133,56 @@ class EmbeddedEngine:
     def run(self, op: Op[T]) -> T:
         """Carry an operation out, blocking this thread."""
         self._check()
+        opened = self._opened(op)
         answer: T
-        if type(op) in _WHOLE:
-            with uninterrupted:
+        try:
+            if type(op) in _WHOLE:
+                with uninterrupted, patience(self._lock_timeout_s):
+                    answer = _HANDLERS[type(op)](self._store, op)
+            else:
                 answer = _HANDLERS[type(op)](self._store, op)
-        else:
-            answer = _HANDLERS[type(op)](self._store, op)
+        except (ObjStoreError, OSError) as error:
+            answer = self._saved(op, opened, error)
         return answer
+
+    def _opened(self, op: Op[Any]) -> BucketLog | None:
+        return self._store.opened(bucket_of(op))
+
+    def _saved(
+        self, op: Op[T], opened: BucketLog | None, error: ObjStoreError | OSError
+    ) -> T:
+        """Give what a pin still holds of a deleted bucket, or raise what happened."""
+        self._check()
+        told = explained(self._store, op, opened, error)
+        if isinstance(told, BucketNotFoundError) and isinstance(op, ops.ReadChunks):
+            chunks: Any = read_pinned(op)
+            if chunks is not None:
+                return chunks  # type: ignore[no-any-return]
+        if told is error:
+            raise error
+        raise told from error
 
     # --- awaiting -------------------------------------------------------------
 
     async def arun(self, op: Op[T]) -> T:
         """Carry an operation out on asyncio or trio."""
         self._check()
+        opened = self._opened(op)
+        try:
+            answer: T = await self._answer(op)
+        except (ObjStoreError, OSError) as error:
+            answer = self._saved(op, opened, error)
+        return answer
+
+    async def _answer(self, op: Op[Any]) -> Any:
         answer: Any
         if isinstance(op, ops.Append):
-            answer = await committed(self._store.bucket(op.bucket), op)
+            with patience(self._lock_timeout_s):
+                bucket = self._store.bucket(op.bucket, op.incarnation)
+            answer = await committed(bucket, op, self._lock_timeout_s)
         elif isinstance(op, ops.Abort):
-            answer = await aborted(self._store.bucket(op.bucket), op.nuid)
+            answer = None
+            await aborted(self._store.bucket(op.bucket), op.nuid)
         elif isinstance(op, ops.Last):
             answer = self._store.bucket(op.bucket).last(op.name)
         elif isinstance(op, ops.ReadChunks):
@@ -147,7 +191,7 @@ class EmbeddedEngine:
             answer = await self._wait(op)
         else:
             answer = await self._in_thread(op)
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     async def _in_thread(self, op: Op[Any]) -> Any:
         if self._limiter is None:
@@ -156,7 +200,7 @@ class EmbeddedEngine:
 
     async def _read_chunks(self, op: ops.ReadChunks) -> list[ops.Buffer]:
         if op.count * op.meta.chunk_bytes <= INLINE_BYTES_MAX:
-            bucket = self._store.bucket(op.bucket)
+            bucket = self._store.bucket(op.bucket, op.meta.incarnation)
             found = bucket.read_chunks(op.meta, op.index, op.count, wait=False)
             if found is not None:
                 return found
@@ -169,13 +213,18 @@ class EmbeddedEngine:
         with anyio.move_on_after(op.timeout_s):
             while True:
                 event = anyio.Event()
-                number = log.add_waiter(partial(waker.set, event))
+                wake = partial(waker.set, event)
+                self._wakes.add(wake)
+                number = log.add_waiter(wake)
                 try:
+                    # behind `add`: a close from here on wakes this waiter
+                    self._check()
                     if log.visible_sequence > op.after:
                         break
                     await event.wait()
                 finally:
                     log.discard_waiter(number)
+                    self._wakes.discard(wake)
         self._check()
         return log.visible_sequence
 
@@ -194,11 +243,17 @@ class EmbeddedEngine:
         with uninterrupted:
             if not self._is_closed:
                 self._is_closed = True
-                release_store(self._store)
+                # other handles may keep the logs open, which would wake nobody
+                for wake in list(self._wakes):
+                    wake()
+                try:
+                    release_store(self._store)
+                except OSError as error:
+                    raise refused(self._store, "close", error) from error
 
     async def aclose(self) -> None:
         """Close without blocking the event loop."""
-        await shielded(partial(in_thread, self.close))
+        await shielded(partial(in_thread, self.close), is_bounded=False)
 
 
 # --- the table of operations --------------------------------------------------------
@@ -207,7 +262,7 @@ Handler = Callable[[EmbeddedStore, Any], Any]
 
 
 def _append(store: EmbeddedStore, op: ops.Append) -> ops.AppendResult:
-    return store.bucket(op.bucket).append(op)
+    return store.bucket(op.bucket, op.incarnation).append(op)
 
 
 def _changes(store: EmbeddedStore, op: ops.Changes) -> ops.ChangePage:
@@ -220,9 +275,15 @@ def _page(store: EmbeddedStore, op: ops.Page) -> list[ops.StoredMeta]:
 
 
 def _read_chunks(store: EmbeddedStore, op: ops.ReadChunks) -> list[ops.Buffer]:
-    chunks = store.bucket(op.bucket).read_chunks(op.meta, op.index, op.count)
+    bucket = store.bucket(op.bucket, op.meta.incarnation)
+    chunks = bucket.read_chunks(op.meta, op.index, op.count)
     assert chunks is not None
     return chunks
+
+
+def _pin(store: EmbeddedStore, op: ops.Pin) -> ops.PinHandle:
+    space = store.space(op.bucket, op.meta.incarnation)
+    return store.dropped.pin(space.pin(op.meta))
 
 
 def _reclaim(store: EmbeddedStore, op: ops.Reclaim) -> ops.Reclaimed:
@@ -247,7 +308,7 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.Abort: lambda store, op: store.bucket(op.bucket).abort(op.nuid),
     ops.Last: lambda store, op: store.bucket(op.bucket).last(op.name),
     ops.ReadChunks: _read_chunks,
-    ops.Pin: lambda store, op: store.dropped.pin(store.space(op.bucket).pin(op.meta)),
+    ops.Pin: _pin,
     ops.Page: _page,
     ops.Changes: _changes,
     ops.VisibleSequence: lambda store, op: store.bucket(op.bucket).log.visible_sequence,
@@ -271,6 +332,7 @@ _WHOLE: Final = frozenset(
         ops.CreateBucket,
         ops.DeleteBucket,
         ops.Pin,
+        ops.Reclaim,
         ops.SealBucket,
         ops.UpdateBucket,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -17,16 +18,27 @@ from objstore._bucket_log import BucketLog
 from objstore._bucket_space import BucketSpace
 from objstore._bucket_state import GONE
 from objstore._config import decode_config, engine_options
-from objstore._engine import BucketOptions, BucketState
+from objstore._dropped import Dropped
+from objstore._engine import BucketOptions, BucketState, UpdateBucket
 from objstore._projection import ObjectProjection
-from objstore._registry import REGISTRY_NUMBER, BucketEntry, Registry
+from objstore._registry import (
+    REGISTRY_NUMBER,
+    BucketEntry,
+    Registry,
+    check_unchanged,
+)
 from objstore._store_directory import (
     StoreDirectory,
     open_directory,
     open_storage,
     system_environment,
 )
-from objstore.errors import BucketExistsError, ForkedError
+from objstore.errors import (
+    BucketExistsError,
+    BucketNotFoundError,
+    ForkedError,
+    ObjStoreError,
+)
 from objstore_log import Environment, Log, LogOptions, MemoryStorage, Storage, Writers
 
 LOG_ID_BYTES: Final = 16
@@ -42,7 +54,6 @@ class EmbeddedStore:
         directory: StoreDirectory,
         *,
         url: str,
-        lock_timeout_s: float | None,
         in_memory: bool,
     ) -> None:
         self.directory = directory
@@ -50,7 +61,7 @@ class EmbeddedStore:
         self.in_memory = in_memory
         self.handles = 0
         self.is_forked = False
-        self._lock_timeout_s = lock_timeout_s
+        self.dropped = Dropped()
         self._lock = threading.RLock()
         self._buckets: dict[str, BucketLog] = {}
         self._spaces: dict[str, tuple[BucketLog, BucketSpace]] = {}
@@ -61,7 +72,7 @@ class EmbeddedStore:
             Log.open(
                 directory.log_directory(REGISTRY_NUMBER),
                 header.store_id,
-                options=LogOptions(lock_timeout_s=lock_timeout_s),
+                options=LogOptions(),
                 environment=directory.environment,
                 writers=directory.writers,
             )
@@ -111,29 +122,84 @@ class EmbeddedStore:
             )
 
     def _entry(self, name: str) -> BucketEntry:
-        return self._memory.get(name) or self.registry.get(name)
+        kept = self._memory.get(name)
+        if kept is None:
+            return self.registry.get(name)
+        found = self.registry.find(name)
+        if found is not None and not found.is_deleted:
+            # another process made it, which cannot see this one's
+            raise BucketExistsError(bucket=name, differing=("storage",))
+        return kept
 
-    def bucket(self, name: str) -> BucketLog:
-        """Give a bucket's open log. Raises `BucketNotFoundError`."""
+    def bucket(self, name: str, incarnation: str | None = None) -> BucketLog:
+        """Give a bucket's open log.
+
+        Raises:
+            BucketNotFoundError: there is none, or it is not that incarnation.
+            BucketExistsError: there is one in memory here and one in files.
+        """
         self.check_not_forked()
-        entry = self._entry(name)
+        try:
+            entry = self._entry(name)
+        except BucketNotFoundError:
+            if name in self._buckets:
+                self._forget_deleted(name)
+            raise
         found = self._buckets.get(name)
-        if found is not None and found.entry == entry:
-            return found
+        if found is None or found.entry != entry:
+            found = self._open_current(name)
+        if incarnation and found.incarnation != incarnation:
+            raise BucketNotFoundError(bucket=name)
+        return found
+
+    def _open_current(self, name: str) -> BucketLog:
         with self._lock:
+            # read anew: another thread may have deleted and made it meanwhile
+            entry = self._entry(name)
             found = self._buckets.get(name)
-            if found is None or found.entry.log_id != entry.log_id:
-                if found is not None:
-                    found.close()
-                found = self._open_bucket(entry)
-                self._buckets[name] = found
-            elif found.entry != entry:
-                self._configure(found, entry)
+            if found is not None and found.entry.log_id == entry.log_id:
+                if found.entry != entry:
+                    self._configure(found, entry)
+                return found
+            self._abandon(name)
+            found = self._open_bucket(entry)
+            if self.is_deleted(name, found):
+                # its directory may have gone, and been made again by the opening
+                found.abandon()
+                raise BucketNotFoundError(bucket=name)
+            self._buckets[name] = found
             return found
 
-    def space(self, name: str) -> BucketSpace:
-        """Give what looks after a bucket's space. Raises `BucketNotFoundError`."""
-        bucket = self.bucket(name)
+    def _forget_deleted(self, name: str) -> None:
+        with self._lock:
+            if self.is_deleted(name, None):
+                self._abandon(name)
+
+    def _abandon(self, name: str) -> None:
+        """Close what is open of a bucket that was deleted."""
+        self._spaces.pop(name, None)
+        found = self._buckets.pop(name, None)
+        if found is not None:
+            found.abandon()
+
+    def opened(self, name: str) -> BucketLog | None:
+        """Give the log that is open under a name, of whatever incarnation."""
+        return self._buckets.get(name)
+
+    def is_deleted(self, name: str, opened: BucketLog | None) -> bool:
+        """Say whether a bucket is deleted, or is not the one that was opened."""
+        try:
+            entry = self._memory.get(name) or self.registry.get(name)
+        except BucketNotFoundError:
+            return True
+        except (ObjStoreError, OSError):
+            # nobody knows: what the bucket's own log says counts
+            return False
+        return opened is not None and entry.log_id != opened.entry.log_id
+
+    def space(self, name: str, incarnation: str | None = None) -> BucketSpace:
+        """Give what looks after a bucket's space. Raises as `bucket`."""
+        bucket = self.bucket(name, incarnation)
         with self._lock:
             found = self._spaces.get(name)
             if found is None or found[0] is not bucket:
@@ -165,7 +231,7 @@ class EmbeddedStore:
         return BucketLog(entry, options, log)
 
     def _log_options(self, options: BucketOptions) -> LogOptions:
-        made = LogOptions(sync=options.sync, lock_timeout_s=self._lock_timeout_s)
+        made = LogOptions(sync=options.sync)
         if options.segment_bytes is not None:
             made = replace(made, segment_bytes=options.segment_bytes)
         return made
@@ -175,15 +241,20 @@ class EmbeddedStore:
         bucket.options = _options_of(entry)
         bucket.log.configure(self._log_options(bucket.options))
 
-    def update(self, name: str, document: bytes, options: BucketOptions) -> BucketState:
+    def update(self, op: UpdateBucket) -> BucketState:
         """Replace a bucket's configuration and say so on its feed."""
+        name, document = op.name, op.document
         with self._lock:
             kept = self._memory.get(name)
             if kept is not None:
-                entry = replace(kept, document=document, options=options)
+                check_unchanged(kept, op.expected)
+                later = kept.sequence + 1
+                entry = replace(
+                    kept, document=document, options=op.options, sequence=later
+                )
                 self._memory[name] = entry
             else:
-                entry = self.registry.update(name, document)
+                entry = self.registry.update(name, document, expected=op.expected)
             bucket = self.bucket(name)
             bucket.note_config(entry)
             return bucket.state()
@@ -195,15 +266,17 @@ class EmbeddedStore:
         refused before this returns; the files go last.
         """
         with self._lock:
+            if self._memory.pop(name, None) is not None:
+                self._abandon(name)
+                return
             bucket = self.bucket(name)
-            if name in self._memory:
-                del self._memory[name]
-            else:
-                self.registry.delete(name)
-            self._buckets.pop(name, None)
-            bucket.seal(GONE)
-            bucket.close()
-            if bucket.entry.number != MEMORY_NUMBER:
+            self.registry.delete(name)
+            try:
+                bucket.seal(GONE)
+            finally:
+                self._abandon(name)
+            # it is deleted; what another process still has there goes with retention
+            with suppress(OSError):
                 self.directory.remove_log(bucket.entry.number)
 
     def remove_leftovers(self) -> None:
@@ -215,13 +288,25 @@ class EmbeddedStore:
                 self.directory.remove_log(number)
 
     def close(self) -> None:
-        """Close every log and give the writer lock back."""
-        with self._lock:
+        """Close every log and give the writer lock back, whichever of them fails."""
+        with self._lock, ExitStack() as closing:
+            closing.callback(self.directory.close)
+            closing.callback(self.registry.log.close)
             for bucket in self._buckets.values():
-                bucket.close()
+                closing.callback(self._close_bucket, bucket)
             self._buckets.clear()
-            self.registry.log.close()
-            self.directory.close()
+
+    def _close_bucket(self, bucket: BucketLog) -> None:
+        name = bucket.entry.name
+        if self.is_deleted(name, bucket):
+            bucket.abandon()
+            return
+        try:
+            bucket.close()
+        except (ObjStoreError, OSError):
+            # another process may have deleted it this moment
+            if not self.is_deleted(name, bucket):
+                raise
 
     def abandon_after_fork(self) -> None:
         """Make every later use in this forked child an error."""
@@ -255,7 +340,8 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def _directory_key(path: str) -> tuple[int, int] | None:
     try:
         found = Path(path).stat()
-    except FileNotFoundError:
+    except OSError:
+        # missing, or opening says what is wrong with it
         return None
     return found.st_dev, found.st_ino
 
@@ -265,7 +351,6 @@ def acquire_store(
     *,
     url: str,
     create: bool,
-    lock_timeout_s: float | None,
     force_network: bool = False,
 ) -> EmbeddedStore:
     """Give the store of a directory, the same one for every handle in this process."""
@@ -279,7 +364,7 @@ def acquire_store(
                 environment=system_environment(),
                 force_network=force_network,
             )
-            store = _open(directory, url, lock_timeout_s, in_memory=path is None)
+            store = _open(directory, url, in_memory=path is None)
             if path is not None:
                 key = _directory_key(path)
                 assert key is not None
@@ -291,22 +376,14 @@ def acquire_store(
 def open_on_storage(storage: Storage, environment: Environment) -> EmbeddedStore:
     """Open a store on any storage port, with any clock (for simulations)."""
     directory = open_storage(storage, create=True, environment=environment)
-    store = _open(directory, storage.path, None, in_memory=False)
+    store = _open(directory, storage.path, in_memory=False)
     store.handles = 1
     return store
 
 
-def _open(
-    directory: StoreDirectory,
-    url: str,
-    lock_timeout_s: float | None,
-    *,
-    in_memory: bool,
-) -> EmbeddedStore:
+def _open(directory: StoreDirectory, url: str, *, in_memory: bool) -> EmbeddedStore:
     try:
-        return EmbeddedStore(
-            directory, url=url, lock_timeout_s=lock_timeout_s, in_memory=in_memory
-        )
+        return EmbeddedStore(directory, url=url, in_memory=in_memory)
     except BaseException:
         directory.close()
         raise

@@ -2,8 +2,7 @@
 
 The object logic is written once, as generators that yield operations; an engine
 carries operations out, blocking (`run`) or awaiting (`arun`).
-The embedded engine runs on the segmented log, the JetStream engine on a cluster; a
-fake one in the tests is 150 lines.
+The embedded engine runs on the segmented log, the JetStream engine on a cluster.
 
 What every engine guarantees:
 - `Append` is atomic: all of its records become visible together or none does, and it
@@ -114,6 +113,8 @@ class StoredMeta:
     expires_ns: int | None
     stored_size: int
     """Bytes of its content in the log, after compression and encryption."""
+    incarnation: str = ""
+    """Of its bucket: extents mean nothing in another one."""
 
     @property
     def is_marker(self) -> bool:
@@ -143,6 +144,8 @@ class BucketState:
     sealed: bool
     max_bytes: int
     """-1 is no limit."""
+    sequence: int = 0
+    """Of the configuration: every change of it has a greater one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +220,16 @@ class GetBucket(Op[BucketState]):
 
 @dataclass(frozen=True, slots=True)
 class UpdateBucket(Op[BucketState]):
-    """Replace a bucket's configuration. Raises `BucketNotFoundError`."""
+    """Replace a bucket's configuration. Raises `BucketNotFoundError`.
+
+    Raises `ConflictError` when the configuration is not the expected one any more.
+    """
 
     name: str
     document: bytes
     options: BucketOptions
+    expected: int
+    """The `BucketState.sequence` that the new configuration was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +262,7 @@ class Append(Op[AppendResult]):
         ConflictError: a name of `expect` has another last sequence; nothing appended.
         SealedError: the bucket is sealed.
         LimitExceededError: the live content would pass the bucket's `max_bytes`.
-        BucketNotFoundError: the bucket was deleted.
+        BucketNotFoundError: the bucket, or that incarnation of it, was deleted.
     """
 
     bucket: str
@@ -268,6 +276,8 @@ class Append(Op[AppendResult]):
     size_delta: int = 0
     """What this append adds to the live content bytes (negative: gives back); also
     checked for `visible=False` appends as bytes to come."""
+    incarnation: str | None = None
+    """The one that its extents and expectations are from; `None` is any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,14 +310,13 @@ class ReadChunks(Op[list[Buffer]]):
     meta: StoredMeta
     index: int
     count: int
+    pin: PinHandle | None = None
+    """What holds the version: with it, a deleted bucket's can still be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pin(Op["PinHandle"]):
-    """Keep a version's content readable until the handle is released.
-
-    Gives `None` fields never; raises `SequenceGoneError` when it is gone already.
-    """
+    """Keep a version's content readable; `SequenceGoneError` when it is gone."""
 
     bucket: str
     meta: StoredMeta
@@ -473,9 +482,13 @@ class Engine(Protocol):
     async def arun(self, op: Op[T]) -> T:
         """Carry an operation out on asyncio or trio.
 
-        Guarantee: cancelled before its append is queued it has no effect; afterwards
-        it waits for the outcome.
+        Guarantee: cancelled before its append is committed it has no effect;
+        afterwards it waits for the outcome. Cancelled, it raises either way.
         """
+        ...
+
+    def drop(self, op: Abort) -> None:
+        """Abort a put that was forgotten, some time; for finalizers: takes no lock."""
         ...
 
     def close(self) -> None:

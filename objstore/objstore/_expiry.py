@@ -22,6 +22,8 @@ class Scope:
 
     engine: Engine
     bucket: str
+    incarnation: str | None = None
+    """The bucket's that the logic began with; `None` goes with the name."""
 
 
 def is_due(stored: StoredMeta, now_ns: int) -> bool:
@@ -76,6 +78,7 @@ def expire_due(scope: Scope) -> Steps[int]:
             tuple(marker_of(stored, "expire") for stored in due),
             expect={stored.name: stored.sequence for stored in due},
             size_delta=-sum(stored.size for stored in due),
+            incarnation=due[0].incarnation,
         )
         try:
             yield from call(op)

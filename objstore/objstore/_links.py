@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from objstore._document import Document, decode_document, info_of
-from objstore._engine import Steps, StoredMeta
+from objstore._engine import PinHandle, Steps, StoredMeta
 from objstore._expiry import Scope
 from objstore._operations import find
 from objstore._types import ObjectInfo
@@ -27,6 +27,8 @@ class Version:
     scope: Scope
     stored: StoredMeta
     document: Document
+    pin: PinHandle | None = None
+    """What holds its content, if anything does."""
 
     @property
     def info(self) -> ObjectInfo:

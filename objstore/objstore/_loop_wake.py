@@ -1,15 +1,29 @@
-"""Waking tasks of an event loop from other threads, once per loop and batch."""
+"""Threads and event loops: waking tasks from other threads, and outlasting cancels.
+
+asyncio cancels a task as often as anybody likes, through every scope of anyio. What
+has to be finished is therefore never the cancelled task's own: a thread or a task of
+its own does it, and the cancelled one waits for that, then lets the cancellation that
+came first go on. No request to cancel is made, counted or taken back here, so that
+those who count them (`asyncio.timeout`, task groups) count right.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+T = TypeVar("T")
+SHIELD_S: Final = 10.0
+"""How long a cancelled call may take to clean up behind itself."""
 
 
 class LoopWaker:
@@ -54,15 +68,89 @@ def current_waker() -> LoopWaker:
     return waker
 
 
-def redeliver_cancellation() -> None:
-    """Have a cancellation that was caught here arrive at the task's next wait.
+async def outlast(
+    done: anyio.Event, *, is_bounded: bool = True
+) -> BaseException | None:
+    """Wait for an event, for `SHIELD_S` if bounded, however often it is cancelled.
 
-    On trio and in anyio's scopes it comes by itself; a task that was cancelled by
-    asyncio alone has to be told again, with the count of requests unchanged.
+    Returns:
+        The first cancellation that came meanwhile; the caller has to raise it.
+    """
+    cancelled = anyio.get_cancelled_exc_class()
+    first: BaseException | None = None
+    limit_s = SHIELD_S if is_bounded else None
+    with anyio.move_on_after(limit_s, shield=True) as scope:
+        while not done.is_set() and not scope.cancel_called:
+            try:
+                await done.wait()
+            except cancelled as error:
+                if not scope.cancel_called:
+                    first = first or error
+    return first
+
+
+async def in_thread(work: Callable[[], T], limiter: CapacityLimiter | None = None) -> T:
+    """Do something in a worker thread; a cancelled call waits for its end.
+
+    Guarantee: cancelled before the thread took it, it is never done.
+    """
+    waker, ended, claim = current_waker(), anyio.Event(), Lock()
+    is_over = is_left = False
+
+    def run() -> T:
+        nonlocal is_over
+        if not claim.acquire(blocking=False):
+            raise asyncio.CancelledError
+        try:
+            return work()
+        finally:
+            is_over = True
+            if is_left:
+                waker.set(ended)
+
+    try:
+        return await anyio.to_thread.run_sync(run, limiter=limiter)
+    except anyio.get_cancelled_exc_class():
+        if not claim.acquire(blocking=False):
+            # said before the look, so that one of the two sides sees the other
+            is_left = True
+            if not is_over:
+                await outlast(ended)
+        raise
+
+
+_tasks: set[asyncio.Task[Any]] = set()
+"""Nobody else may hold those that took longer than their shield."""
+
+
+async def shielded(
+    work: Callable[[], Coroutine[Any, Any, T]], *, is_bounded: bool = True
+) -> T:
+    """Await something to its end, then let a cancellation go on that came meanwhile.
+
+    Raises:
+        TimeoutError: bounded, and it takes longer than `SHIELD_S`; on asyncio it goes
+            on then.
     """
     native: Any = anyio.lowlevel.current_token().native_token
-    if hasattr(native, "call_soon_threadsafe"):
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            task.uncancel()
-            task.cancel()
+    if not isinstance(native, asyncio.AbstractEventLoop):
+        with anyio.fail_after(SHIELD_S if is_bounded else None, shield=True):
+            return await work()
+    done = anyio.Event()
+    task = native.create_task(work())
+    _tasks.add(task)
+    task.add_done_callback(partial(_end, done))
+    cancelled = await outlast(done, is_bounded=is_bounded)
+    if cancelled is not None:
+        raise cancelled
+    if not task.done():
+        raise TimeoutError
+    return task.result()
+
+
+def _end(done: anyio.Event, task: asyncio.Task[Any]) -> None:
+    _tasks.discard(task)
+    if not task.cancelled():
+        # looked at, so that asyncio does not report one that nobody waits for
+        task.exception()
+    done.set()

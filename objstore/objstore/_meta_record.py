@@ -82,8 +82,8 @@ def encode_meta(
     )
 
 
-def decode_meta(record: Record) -> StoredMeta:
-    """Read a META record.
+def decode_meta(record: Record, incarnation: str) -> StoredMeta:
+    """Read a META record of an incarnation of its bucket.
 
     Raises:
         ValueError: the body is not of this format (its checksum was right).
@@ -106,6 +106,7 @@ def decode_meta(record: Record) -> StoredMeta:
         content_time or record.time_ns,
         expires or None,
         stored,
+        incarnation,
     )
 
 

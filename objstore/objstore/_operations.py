@@ -16,6 +16,7 @@ from objstore._document import Document, encode_document
 from objstore._engine import Steps, StoredMeta, call
 from objstore._expiry import Scope, as_expired, expire_due, is_due, is_sealed, marker_of
 from objstore.errors import (
+    BucketNotFoundError,
     CorruptionError,
     LimitExceededError,
     ObjectAlreadyExists,
@@ -74,9 +75,13 @@ def naming(error: CorruptionError, name: str) -> CorruptionError:
 def last(scope: Scope, name: str) -> Steps[StoredMeta | None]:
     """Give the newest change of a name, as the engine has it."""
     try:
-        return (yield from call(ops.Last(scope.bucket, name)))
+        stored = yield from call(ops.Last(scope.bucket, name))
     except CorruptionError as error:
         raise naming(error, name) from error
+    wanted = scope.incarnation
+    if stored is not None and wanted is not None and stored.incarnation != wanted:
+        raise BucketNotFoundError(bucket=scope.bucket)
+    return stored
 
 
 def seen(scope: Scope, name: str) -> Steps[StoredMeta | None]:
@@ -174,6 +179,12 @@ def append(scope: Scope, op: ops.Append) -> Steps[ops.AppendResult]:
                 raise
 
 
+def _incarnation_of(before: Mapping[str, Standing]) -> str | None:
+    """Give the bucket's that names were read in; `None` when there were none."""
+    read = (name.stored.incarnation for name in before.values() if name.stored)
+    return next(read, None)
+
+
 def change(scope: Scope, names: Sequence[str], build: Build) -> Steps[ops.AppendResult]:
     """Look names up, build records from them, append; again on a conflict.
 
@@ -193,6 +204,7 @@ def change(scope: Scope, names: Sequence[str], build: Build) -> Steps[ops.Append
             expect={name: found.sequence for name, found in before.items()},
             size_delta=sum(meta.size for meta in metas)
             - sum(name.size for name in changed),
+            incarnation=scope.incarnation or _incarnation_of(before),
         )
         try:
             return (yield from append(scope, op))

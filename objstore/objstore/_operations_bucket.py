@@ -23,6 +23,7 @@ from objstore._names import check_bucket_name
 from objstore._operations import config_of
 from objstore._types import ObjectStoreStatus, RetentionReport
 from objstore.errors import BucketExistsError, BucketNotFoundError, NotSupportedError
+from objstore_log.errors import ConflictError
 
 Params = Mapping[str, Any]
 
@@ -76,19 +77,23 @@ def update_bucket(
     """Change a bucket's configuration; single fields leave the others as they are."""
     named = config.bucket if isinstance(config, ObjectStoreConfig) else config
     bucket = check_bucket_name(params.get("bucket", named))
-    state = yield from call(ops.GetBucket(bucket))
-    existing = config_of(state.document)
-    wanted = resolve_config(
-        config if isinstance(config, ObjectStoreConfig) else None,
-        {**params, "bucket": bucket},
-        base=existing,
-    )
-    check_update(existing, wanted)
-    _check_engine(engine, wanted)
-    yield from call(
-        ops.UpdateBucket(bucket, encode_config(wanted), engine_options(wanted))
-    )
-    return bucket
+    while True:
+        state = yield from call(ops.GetBucket(bucket))
+        existing = config_of(state.document)
+        wanted = resolve_config(
+            config if isinstance(config, ObjectStoreConfig) else None,
+            {**params, "bucket": bucket},
+            base=existing,
+        )
+        check_update(existing, wanted)
+        _check_engine(engine, wanted)
+        document, options = encode_config(wanted), engine_options(wanted)
+        try:
+            yield from call(ops.UpdateBucket(bucket, document, options, state.sequence))
+        except ConflictError:
+            # Another caller was first, and the fields it changed stay, too.
+            continue
+        return bucket
 
 
 def delete_bucket(bucket: str) -> Steps[bool]:
@@ -156,8 +161,8 @@ def run_retention(engine: Engine, *, dry_run: bool) -> Steps[RetentionReport]:
                 expire = _count_due if dry_run else expire_due
                 expired += yield from expire(scope)
             gone = yield from call(ops.Reclaim(bucket, dry_run=dry_run))
-        except BucketNotFoundError:
-            # It was deleted since it was listed.
+        except (BucketNotFoundError, BucketExistsError):
+            # It was deleted since it was listed, or another of its name was made.
             continue
         removed += gone.removed
         reclaimed += gone.bytes

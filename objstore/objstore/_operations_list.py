@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from objstore._document import info_of
-from objstore._engine import Page, Steps, StoredMeta, call
+from objstore._engine import (
+    Changes,
+    Page,
+    Steps,
+    StoredMeta,
+    VisibleSequence,
+    call,
+)
 from objstore._expiry import PAGE_ROWS, Scope, as_expired, is_due, is_sealed
 from objstore._names import OBJECT_NAME_BYTES_MAX, text_fault
+from objstore._ranges import whole
 from objstore._types import Listing, ObjectInfo
-from objstore.errors import BadObjectMetaError
+from objstore.errors import BadObjectMetaError, CorruptionError, CursorExpiredError
 
 _GREATEST = "\U0010ffff" * (OBJECT_NAME_BYTES_MAX // 4)
 """No name goes on with anything greater."""
+FIRST_ROWS = 200
+"""Rows that the first look of a list takes, be its limit ever so small."""
+LIST_TRIES = 20
+"""How often a long list begins again because its changes went meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +45,48 @@ class Rows:
     next_start_after: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """The names that were listed: with a prefix, behind one, up to one."""
+
+    prefix: str
+    start_after: str | None
+    reach: str | None
+
+    def __contains__(self, name: str) -> bool:
+        place = name.encode()
+        is_behind = self.start_after is None or place > self.start_after.encode()
+        is_reached = self.reach is None or place <= self.reach.encode()
+        return name.startswith(self.prefix) and is_behind and is_reached
+
+
 def check_query(
-    prefix: str, start_after: str | None = None, limit: int | None = None
+    prefix: object, start_after: object = None, limit: object = None
 ) -> None:
     """Check the arguments of a listing.
 
     Raises:
         BadObjectMetaError: a text is none that UTF-8 can hold, or the limit is
-            negative.
+            negative or no number.
     """
-    for field, text in (("prefix", prefix), ("start_after", start_after or "")):
-        fault = text_fault(text, control_characters=True)
-        if fault is not None:
-            hint = "give text that UTF-8 can hold"
-            raise BadObjectMetaError(field=field, value=text, problem=fault, hint=hint)
-    if limit is not None and limit < 0:
+    _check_text("prefix", prefix)
+    if start_after is not None:
+        _check_text("start_after", start_after)
+    if limit is not None and whole("limit", limit) < 0:
         hint = "give 0 or more, or None for all"
         raise BadObjectMetaError(
             field="limit", value=limit, problem="is negative", hint=hint
         )
+
+
+def _check_text(field: str, text: object) -> None:
+    if isinstance(text, str):
+        fault = text_fault(text, control_characters=True)
+    else:
+        fault = f"has the type {type(text).__name__}"
+    if fault is not None:
+        hint = "give text that UTF-8 can hold"
+        raise BadObjectMetaError(field=field, value=text, problem=fault, hint=hint)
 
 
 def next_rows(
@@ -58,11 +94,17 @@ def next_rows(
 ) -> Steps[Rows]:
     """Give the visible ones of the next `limit` names."""
     rows = yield from call(Page(scope.bucket, query.prefix, start_after, limit))
+    metas = yield from _visible(scope, query, rows)
+    return Rows(metas, rows[-1].name if len(rows) == limit else None)
+
+
+def _visible(
+    scope: Scope, query: Query, rows: list[StoredMeta]
+) -> Steps[list[StoredMeta]]:
     now_ns = scope.engine.now_ns()
     if any(is_due(row, now_ns) for row in rows) and not (yield from is_sealed(scope)):
         rows = [as_expired(row) if is_due(row, now_ns) else row for row in rows]
-    metas = [row for row in rows if query.show_deleted or not row.is_marker]
-    return Rows(metas, rows[-1].name if len(rows) == limit else None)
+    return [row for row in rows if query.show_deleted or not row.is_marker]
 
 
 def next_infos(
@@ -79,15 +121,76 @@ def list_infos(
 ) -> Steps[list[ObjectInfo]]:
     """Give objects in the order of their names."""
     check_query(query.prefix, start_after, limit)
-    infos: list[ObjectInfo] = []
-    while limit is None or len(infos) < limit:
-        room = PAGE_ROWS if limit is None else min(limit - len(infos), PAGE_ROWS)
-        rows = yield from next_rows(scope, query, start_after, room)
-        infos += [info_of(scope.bucket, row) for row in rows.metas]
-        start_after = rows.next_start_after
-        if start_after is None:
-            break
-    return infos
+    # few where few will do, but there may be any number of markers to pass over
+    room = PAGE_ROWS if limit is None else min(max(limit, FIRST_ROWS), PAGE_ROWS)
+    rows = yield from next_rows(scope, query, start_after, room)
+    metas = rows.metas
+    is_enough = limit is not None and len(metas) >= limit
+    if rows.next_start_after is not None and not is_enough:
+        metas = yield from _list_pages(scope, query, start_after, limit)
+    return [info_of(scope.bucket, meta) for meta in metas[:limit]]
+
+
+def _list_pages(
+    scope: Scope, query: Query, start_after: str | None, limit: int | None
+) -> Steps[list[StoredMeta]]:
+    """Give what takes several pages, all of it as of one moment."""
+    for _ in range(LIST_TRIES - 1):
+        with suppress(CursorExpiredError):
+            # its changes went while it was listed
+            return (yield from _try_list_pages(scope, query, start_after, limit))
+    return (yield from _try_list_pages(scope, query, start_after, limit))
+
+
+def _try_list_pages(
+    scope: Scope, query: Query, start_after: str | None, limit: int | None
+) -> Steps[list[StoredMeta]]:
+    found: dict[str, StoredMeta] = {}
+    since = yield from call(VisibleSequence(scope.bucket))
+    place = start_after
+    while True:
+        rows = yield from next_rows(scope, query, place)
+        found.update((meta.name, meta) for meta in rows.metas)
+        place = rows.next_start_after
+        if place is not None and (limit is None or len(found) < limit):
+            continue
+        stretch = _Stretch(query.prefix, start_after, place)
+        since = yield from _catch_up(scope, query, found, stretch, since)
+        if place is None or (limit is not None and len(found) >= limit):
+            return sorted(found.values(), key=lambda meta: meta.name.encode())
+
+
+def _catch_up(
+    scope: Scope,
+    query: Query,
+    found: dict[str, StoredMeta],
+    stretch: _Stretch,
+    since: int,
+) -> Steps[int]:
+    """Bring pages of several moments up to one, whose sequence it gives."""
+    through = yield from call(VisibleSequence(scope.bucket))
+    newest: dict[str, StoredMeta] = {}
+    while since < through:
+        try:
+            page = yield from call(Changes(scope.bucket, since))
+        except CorruptionError as error:
+            if error.sequence is None:
+                raise
+            since = error.sequence
+            continue
+        newest.update(
+            (change.name, change)
+            for change in page.changes
+            if isinstance(change, StoredMeta)
+            and change.sequence <= through
+            and change.name in stretch
+        )
+        since = page.through
+    visible = yield from _visible(scope, query, list(newest.values()))
+    for name in newest:
+        found.pop(name, None)
+    found.update((meta.name, meta) for meta in visible)
+    return through
 
 
 class _Directory:
@@ -145,6 +248,7 @@ def list_directory(
 ) -> Steps[Listing]:
     """Give what is right in a directory."""
     check_query(prefix, start_after, limit)
+    _check_text("delimiter", delimiter)
     if not delimiter:
         raise BadObjectMetaError(
             field="delimiter",

@@ -11,7 +11,6 @@ from objstore._engine import (
     ChangeKind,
     GetBucket,
     Meta,
-    ReadChunks,
     Steps,
     StoredMeta,
     call,
@@ -26,11 +25,12 @@ from objstore._operations import (
     change,
     check_free,
     check_match,
+    config_of,
     find,
     found,
     meta_of,
 )
-from objstore._operations_read import read_version
+from objstore._operations_read import read_span, read_version
 from objstore._operations_write import SLAB_BYTES, Put, PutRequest, ttl_of
 from objstore._ranges import plan_spans
 from objstore._types import ObjectInfo, ObjectLink, ObjectMeta
@@ -136,18 +136,16 @@ def copy(
 def _copy_shared(
     scope: Scope, name: str, new_name: str, *, overwrite: bool
 ) -> Steps[ObjectInfo]:
-    config = yield from bucket_config(scope)
-
     def build(before: Before) -> Sequence[Meta]:
         stored = found(scope, name, before[name])
         if not overwrite:
             check_free(scope, new_name, before[new_name])
         document = replace(decode_document(stored.document), name=new_name)
+        # None is for ever, as the source; never what the bucket says now.
         ttl_ns = None
         if stored.expires_ns is not None:
             ttl_ns = stored.expires_ns - stored.content_time_ns
         meta = meta_of(document, _kind_of(document), stored)
-        ttl_ns = ttl_of(config, ttl_ns)
         return [replace(meta, content_time_ns=None, expires_ns=None, ttl_ns=ttl_ns)]
 
     result = yield from change(scope, (name, new_name), build)
@@ -157,14 +155,15 @@ def _copy_shared(
 def _copy_streamed(
     target: Scope, new_name: str, version: Version, *, overwrite: bool
 ) -> Steps[ObjectInfo]:
-    config = yield from bucket_config(target)
+    state = yield from call(GetBucket(target.bucket))
     stored = version.stored
     document = replace(version.document, name=new_name, bucket=target.bucket)
     request = PutRequest(
         PutMeta(document, stored.chunk_bytes, None),
-        ttl_of(config, None),
+        ttl_of(config_of(state.document), None),
         create=not overwrite,
         digest=document.digest or None,
+        incarnation=state.incarnation,
     )
     writing = Put(target, request)
     writing.total = stored.size
@@ -181,8 +180,7 @@ def _feed(version: Version, writing: Put) -> Steps[None]:
     for span in plan_spans(
         0, stored.size, chunk_bytes=stored.chunk_bytes, limit=SLAB_BYTES
     ):
-        op = ReadChunks(version.scope.bucket, stored, span.index, span.count)
-        for piece in (yield from call(op)):
+        for piece in (yield from read_span(version, span)):
             yield from writing.feed(piece)
 
 

@@ -8,19 +8,20 @@ import io
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import IO, TypeVar
 
 from objstore._digest import digest_text
 from objstore._document import info_of
 from objstore._effects import Blocking, compute
-from objstore._engine import Buffer, Pin, PinHandle, ReadChunks, Steps, StoredMeta, call
+from objstore._engine import Buffer, Pin, PinHandle, ReadChunks, Steps, call
 from objstore._expiry import Scope
 from objstore._links import Version, resolve
 from objstore._names import check_object_name
 from objstore._operations import existing, naming, seen
 from objstore._operations_write import Progress
-from objstore._ranges import Span, plan_spans, resolve_range, trim
+from objstore._ranges import SLAB_CHUNKS_MAX, Span, plan_spans, resolve_range, trim
 from objstore._types import ObjectInfo
 from objstore.errors import CorruptionError, DigestMismatchError
 from objstore_log.errors import SequenceGoneError
@@ -67,6 +68,7 @@ def read_version(
         try:
             if is_pinned or attempts or version.stored.size > SLAB_BYTES:
                 pin = yield from call(Pin(version.scope.bucket, version.stored))
+                version = replace(version, pin=pin)
             return (yield from read(version))
         except SequenceGoneError:
             attempts += 1
@@ -79,9 +81,10 @@ def read_version(
                 pin.release()
 
 
-def read_span(scope: Scope, stored: StoredMeta, span: Span) -> Steps[list[Buffer]]:
+def read_span(version: Version, span: Span) -> Steps[list[Buffer]]:
     """Read a span's bytes, in pieces."""
-    op = ReadChunks(scope.bucket, stored, span.index, span.count)
+    bucket, stored = version.scope.bucket, version.stored
+    op = ReadChunks(bucket, stored, span.index, span.count, version.pin)
     return trim((yield from call(op)), span)
 
 
@@ -128,7 +131,7 @@ def consume(
         blocks: Whether `take` may block.
         progress: Called per slab.
     """
-    scope, stored = version.scope, version.stored
+    stored = version.stored
     digest = Digest(version) if verify else None
 
     def work(pieces: list[Buffer]) -> None:
@@ -138,7 +141,7 @@ def consume(
 
     chunk_bytes = stored.chunk_bytes
     for span in plan_spans(0, stored.size, chunk_bytes=chunk_bytes, limit=SLAB_BYTES):
-        pieces = yield from read_span(scope, stored, span)
+        pieces = yield from read_span(version, span)
         step = partial(work, pieces)
         yield from call(Blocking(step)) if blocks else compute(step, span.size)
         if progress is not None:
@@ -159,10 +162,15 @@ class Gathered:
 
     def __init__(self, size: int) -> None:
         self._pieces: list[Buffer] = []
-        self._file = io.BytesIO() if size > SLAB_BYTES else None
+        self._file: io.BytesIO | None = io.BytesIO() if size > SLAB_BYTES else None
 
     def take(self, pieces: list[Buffer]) -> None:
         """Take the next pieces."""
+        if self._file is None and len(self._pieces) + len(pieces) > SLAB_CHUNKS_MAX:
+            # tiny ones: each costs more than its bytes
+            self._file = io.BytesIO(b"".join(self._pieces))
+            self._file.seek(0, io.SEEK_END)
+            self._pieces = []
         if self._file is None:
             self._pieces.extend(pieces)
         else:
@@ -200,7 +208,7 @@ def get_range(
         for span in plan_spans(
             offset, size, chunk_bytes=stored.chunk_bytes, limit=SLAB_BYTES
         ):
-            pieces = yield from read_span(version.scope, stored, span)
+            pieces = yield from read_span(version, span)
             yield from compute(partial(gathered.take, pieces), span.size)
         return gathered.result()
 
@@ -245,13 +253,15 @@ def download(
     temporary = os.path.join(os.path.dirname(target), unique)  # noqa: PTH118, PTH120 - the same
 
     def read(version: Version) -> Steps[ObjectInfo]:
-        file = yield from call(Blocking(partial(_create, temporary, target)))
+        file: IO[bytes] | None = None
         try:
+            file = yield from call(Blocking(partial(_create, temporary, target)))
             yield from consume(version, file.writelines, blocks=True, progress=progress)
             yield from call(Blocking(partial(_finish, file, temporary, target)))
         except BaseException:
             # At once and not through the driver, which may be cancelled: it is short.
-            file.close()
+            if file is not None:
+                file.close()
             with suppress(FileNotFoundError):
                 os.unlink(temporary)  # noqa: PTH108 - as the other calls here
             raise
@@ -263,7 +273,12 @@ def download(
 def _create(temporary: str, target: str) -> IO[bytes]:
     if os.path.isdir(target):  # noqa: PTH112 - as the other calls here
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    return open(temporary, "xb")  # noqa: PTH123 - closed by `download`
+    try:
+        return open(temporary, "xb")  # noqa: PTH123 - closed by `download`
+    except OSError as error:
+        # The caller knows only the name that the file is to have in the end.
+        error.filename = target
+        raise
 
 
 def _finish(file: IO[bytes], temporary: str, target: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 
 from objstore import _engine as ops
@@ -16,6 +15,7 @@ from objstore._operations_write import Progress
 from objstore._types import Damage, VerifyReport
 from objstore.errors import (
     BadObjectMetaError,
+    BucketExistsError,
     BucketNotFoundError,
     CorruptionError,
     DigestMismatchError,
@@ -82,10 +82,21 @@ def verify_store(
     """Check every bucket."""
     check = _Check(progress)
     for bucket in (yield from call(ops.ListBuckets())):
-        # One may be deleted since they were listed.
-        with suppress(BucketNotFoundError):
+        try:
             yield from _check_bucket(Scope(engine, bucket), "", check, repair=repair)
+        except (BucketNotFoundError, BucketExistsError):
+            # It was deleted since they were listed, or another of its name was made.
+            continue
+        except CorruptionError as error:
+            check.damaged.append(_damage_of_bucket(bucket, error))
     return check.report()
+
+
+def _damage_of_bucket(bucket: str, error: CorruptionError) -> Damage:
+    """Give what keeps a bucket from being opened; it hides no other bucket."""
+    return Damage(
+        bucket, None, error.sequence, error.segment, error.position, error.reason
+    )
 
 
 def _check_bucket(
@@ -144,10 +155,11 @@ def _check_content(scope: Scope, stored: StoredMeta, check: _Check) -> Steps[Non
 
 
 def _read(scope: Scope, stored: StoredMeta, check: _Check) -> Steps[None]:
-    version = Version(scope, stored, decode_document(stored.document))
+    document = decode_document(stored.document)
     if not stored.size:
         return
     pin = yield from call(ops.Pin(scope.bucket, stored))
+    version = Version(scope, stored, document, pin)
     try:
         yield from consume(
             version, lambda pieces: check.add(sum(len(piece) for piece in pieces))
@@ -160,6 +172,13 @@ def found_at_opening() -> Steps[list[Damage]]:
     """Give what opening found damaged, without a check."""
     damaged: list[Damage] = []
     for bucket in (yield from call(ops.ListBuckets())):
-        found = yield from call(ops.Damaged(bucket))
+        try:
+            found = yield from call(ops.Damaged(bucket))
+        except BucketExistsError:
+            # Another process made one of its name.
+            continue
+        except CorruptionError as error:
+            damaged.append(_damage_of_bucket(bucket, error))
+            continue
         damaged += [damage_of(bucket, one) for one in found]
     return damaged

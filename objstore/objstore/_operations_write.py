@@ -15,22 +15,34 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, TypedDict
+from weakref import finalize
 
 from objstore._config import ObjectStoreConfig, nanoseconds_of
 from objstore._digest import digest_text, parse_digest
 from objstore._document import encode_document, info_of
-from objstore._effects import Blocking, HashAhead, ReadSource, Shielded, Source, compute
-from objstore._engine import Abort, Append, Buffer, Chunk, Last, Meta, Steps, call
+from objstore._drivers import Shielded
+from objstore._effects import Blocking, HashAhead, ReadSource, Source, compute
+from objstore._engine import (
+    Abort,
+    Append,
+    Buffer,
+    Chunk,
+    GetBucket,
+    Last,
+    Meta,
+    Steps,
+    call,
+)
 from objstore._expiry import Scope
 from objstore._metas import PutMeta, resolve_meta
 from objstore._names import nuid_text
 from objstore._operations import (
     Standing,
     append,
-    bucket_config,
     change,
     check_free,
     check_match,
+    config_of,
     standing,
 )
 from objstore._ranges import slab_bytes
@@ -83,6 +95,8 @@ class PutRequest:
     digest: bytes | None = None
     """What the content's digest has to be."""
     progress: Progress | None = None
+    incarnation: str | None = None
+    """Of the bucket that it goes into: never into one that was made again."""
 
 
 def ttl_of(config: ObjectStoreConfig, ttl_ns: int | None) -> int | None:
@@ -96,7 +110,8 @@ def request_of(scope: Scope, name: str, options: PutOptions) -> Steps[PutRequest
     Raises:
         BadObjectMetaError: one of them is not allowed.
     """
-    config = yield from bucket_config(scope)
+    state = yield from call(GetBucket(scope.bucket))
+    config = config_of(state.document)
     expected = options.get("expected_digest")
     described: dict[str, Any] = {
         key: value for key, value in options.items() if key not in CONDITIONS
@@ -111,6 +126,7 @@ def request_of(scope: Scope, name: str, options: PutOptions) -> Steps[PutRequest
         if_match=options.get("if_match"),
         digest=None if expected is None else parse_digest(expected),
         progress=options.get("progress"),
+        incarnation=state.incarnation,
     )
 
 
@@ -119,7 +135,7 @@ class Put:
 
     def __init__(self, scope: Scope, request: PutRequest) -> None:
         meta = request.meta
-        self._scope = scope
+        self._scope = replace(scope, incarnation=request.incarnation)
         self._request = request
         self._name = meta.document.name
         self._upload = Upload(
@@ -132,6 +148,8 @@ class Put:
         self._hashing: HashAhead | None = None
         self._replaced = 0
         self._is_committing = False
+        self._forgotten: finalize[Any, Put] | None = None
+        """Aborts it when nobody ended it."""
 
     @property
     def wanted(self) -> int:
@@ -169,6 +187,9 @@ class Put:
             self._check(before)
             self._replaced = before.size
             self._hashing = HashAhead()
+            abort = Abort(self._scope.bucket, self._upload.nuid)
+            self._forgotten = finalize(self, self._scope.engine.drop, abort)
+            self._forgotten.atexit = False
         if self._held is not None:
             held, self._held = self._held, None
             yield from self._send(held, self._hashing)
@@ -185,7 +206,13 @@ class Put:
         to_come = max(self.size, self.total or 0) - self._replaced
         result = yield from append(
             self._scope,
-            Append(self._scope.bucket, chunks, visible=False, size_delta=to_come),
+            Append(
+                self._scope.bucket,
+                chunks,
+                visible=False,
+                size_delta=to_come,
+                incarnation=self._scope.incarnation,
+            ),
         )
         self._upload.place(chunks, result.first_sequence)
         self._tell()
@@ -225,7 +252,12 @@ class Put:
 
         self._is_committing = True
         result = yield from change(self._scope, (self._name,), build)
+        self._end()
         return info_of(self._scope.bucket, result.metas[-1])
+
+    def _end(self) -> None:
+        if self._forgotten is not None:
+            self._forgotten.detach()
 
     def _check_digest(self, digest: bytes) -> None:
         expected = self._request.digest
@@ -262,15 +294,18 @@ class Put:
         """Give back what was appended; the failure that led here goes first."""
         if self._hashing is None:
             return
-        nuid = self._upload.nuid
         with suppress(ObjStoreError, TimeoutError):
-            if self._is_committing:
-                # An interrupt may have come after the commit, which then counts.
-                op = Last(self._scope.bucket, self._name)
-                stored = yield from call(Shielded(op))
-                if stored is not None and stored.nuid == nuid:
-                    return
-            yield from call(Shielded(Abort(self._scope.bucket, nuid)))
+            yield from call(Shielded(self._give_back()))
+
+    def _give_back(self) -> Steps[None]:
+        nuid = self._upload.nuid
+        if self._is_committing:
+            # An interrupt may have come after the commit, which then counts.
+            stored = yield from call(Last(self._scope.bucket, self._name))
+            if stored is not None and stored.nuid == nuid:
+                return
+        yield from call(Abort(self._scope.bucket, nuid))
+        self._end()
 
 
 def put(

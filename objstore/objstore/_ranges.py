@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import index
 
 from objstore._engine import Buffer
-from objstore.errors import InvalidRangeError
+from objstore.errors import BadObjectMetaError, InvalidRangeError
+
+SLAB_CHUNKS_MAX = 4_096
+"""Chunks that are read or appended at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,22 @@ class Span:
     """Number of chunks."""
     skipped: int
     """Bytes of the first chunk that are before `offset`."""
+
+
+def whole(field: str, value: object) -> int:
+    """Give a caller's whole number.
+
+    Raises:
+        BadObjectMetaError: it is none.
+    """
+    try:
+        return index(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        problem = f"has the type {type(value).__name__}"
+        hint = "give a whole number"
+        raise BadObjectMetaError(
+            field=field, value=value, problem=problem, hint=hint
+        ) from None
 
 
 def resolve_range(
@@ -49,11 +69,15 @@ def resolve_range(
 
     Raises:
         InvalidRangeError: it starts beyond the object or ends before it starts.
+        BadObjectMetaError: a number is none.
         TypeError: both `end` and `length` were given.
     """
     if end is not None and length is not None:
         message = f"give end or length, not both (end={end}, length={length})"
         raise TypeError(message)
+    start = whole("start", start)
+    end = None if end is None else whole("end", end)
+    length = None if length is None else whole("length", length)
     first = max(size + start, 0) if start < 0 else start
     stop = end if length is None else first + length
     if first > size or (stop is not None and stop < first):
@@ -64,8 +88,11 @@ def resolve_range(
 
 
 def slab_bytes(chunk_bytes: int, limit: int) -> int:
-    """Give the greatest multiple of a chunk within a limit, at least one chunk."""
-    return max(limit // chunk_bytes, 1) * chunk_bytes
+    """Give the greatest multiple of a chunk within a limit, at least one chunk.
+
+    Of tiny chunks it is less: each costs more than its bytes.
+    """
+    return min(max(limit // chunk_bytes, 1), SLAB_CHUNKS_MAX) * chunk_bytes
 
 
 def span_at(offset: int, size: int, *, chunk_bytes: int) -> Span:

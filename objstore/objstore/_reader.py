@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
@@ -83,7 +84,7 @@ class Place:
         end = min(end, stored.size)
         span = span_at(start, end - start, chunk_bytes=stored.chunk_bytes)
         try:
-            chunks = yield from read_span(self._version.scope, stored, span)
+            chunks = yield from read_span(self._version, span)
         except CorruptionError as error:
             raise naming(error, stored.name) from error
         if self._hashed == start:
@@ -145,7 +146,7 @@ def open_place(scope: Scope, name: str) -> Steps[Place]:
     def read(version: Version) -> Steps[Place]:
         # A pin of its own: the one around this call ends with it.
         pin = yield from call(Pin(version.scope.bucket, version.stored))
-        return Place(version, pin)
+        return Place(replace(version, pin=pin), pin)
 
     return (yield from read_version(scope, name, read))
 

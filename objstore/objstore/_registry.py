@@ -7,6 +7,7 @@ the log twice, one record behind the other.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ from objstore._engine import BucketOptions
 from objstore.errors import (
     BucketExistsError,
     BucketNotFoundError,
+    BusyError,
     CorruptionError,
+    StorageError,
 )
 from objstore_log import Kind, Log, NewRecord, Record, subject_of
 from objstore_log.errors import ConflictError
@@ -68,6 +71,13 @@ def _encode(entry: BucketEntry) -> NewRecord:
     if entry.is_repeat:
         body["repeats"] = True
     return NewRecord(Kind.BUCKET, orjson.dumps(body), key=entry.name.encode())
+
+
+def check_unchanged(entry: BucketEntry, expected: int) -> None:
+    """Raise `ConflictError` when an entry is not the one that was read."""
+    if entry.sequence != expected:
+        subject = subject_of(Kind.BUCKET, entry.name.encode())
+        raise ConflictError(subject=subject, expected=expected, actual=entry.sequence)
 
 
 class Registry:
@@ -153,15 +163,23 @@ class Registry:
             if self._append([new], name, last):
                 break
         made = self.get(name)
-        # lost to a later change, that one says more
-        self._append([replace(made, is_repeat=True)], name, made.sequence)
+        # it is made already; what a later change says, that one repeats itself
+        with suppress(StorageError, BusyError):
+            self._append([replace(made, is_repeat=True)], name, made.sequence)
         return self.get(name)
 
-    def update(self, name: str, document: bytes) -> BucketEntry:
-        """Replace a bucket's configuration. Raises `BucketNotFoundError`."""
+    def update(self, name: str, document: bytes, *, expected: int) -> BucketEntry:
+        """Replace a bucket's configuration, which stands at an expected sequence.
+
+        Raises:
+            BucketNotFoundError: there is no such bucket.
+            ConflictError: it was changed since it was read.
+        """
         while True:
             last = self._last(name)
-            entry = replace(self.get(name), document=document, is_repeat=False)
+            found = self.get(name)
+            check_unchanged(found, expected)
+            entry = replace(found, document=document, is_repeat=False)
             if self._append([entry, replace(entry, is_repeat=True)], name, last):
                 return self.get(name)
 

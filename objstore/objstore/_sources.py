@@ -12,13 +12,13 @@ import stat
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, BinaryIO, Protocol, TypeAlias, cast
 
-import anyio.to_thread
-
 from objstore._effects import Source
 from objstore._engine import Buffer
+from objstore._loop_wake import in_thread
 from objstore.errors import BadObjectMetaError, StorageError
 
 
@@ -49,6 +49,9 @@ _HINT = (
     "of bytes"
 )
 _END = object()
+SMALL_BYTES = 4 * 1024
+"""Pieces below this are copied together."""
+JOINED_BYTES = 64 * 1024
 
 
 def source_of(data: AsyncData, *, is_async: bool) -> Source:
@@ -137,7 +140,9 @@ class BufferSource:
         return self.read(size)
 
     def close(self) -> None:
-        """Have nothing to close."""
+        """Let go of the caller's buffer, which cannot be resized before."""
+        if isinstance(self._data, memoryview):
+            self._data.release()
 
 
 class Pieces:
@@ -145,17 +150,30 @@ class Pieces:
 
     def __init__(self) -> None:
         self._pieces: deque[memoryview] = deque()
+        self._small = bytearray()
+        """Small pieces behind the others, joined: each costs its bytes alone."""
         self.size = 0
         """Bytes that it holds."""
 
     def add(self, piece: Buffer) -> None:
         """Take a piece that nobody changes any more."""
-        if piece:
+        self.size += len(piece)
+        if len(piece) < SMALL_BYTES:
+            self._small += piece
+            if len(self._small) < JOINED_BYTES:
+                return
+        self._join()
+        if len(piece) >= SMALL_BYTES:
             self._pieces.append(memoryview(piece))
-            self.size += len(piece)
+
+    def _join(self) -> None:
+        if self._small:
+            self._pieces.append(memoryview(self._small))
+            self._small = bytearray()
 
     def take(self, size: int) -> Buffer:
         """Give so many bytes, or all that there are; one piece is not copied."""
+        self._join()
         taken: list[memoryview] = []
         missing = min(size, self.size)
         self.size -= missing
@@ -212,7 +230,7 @@ class PulledSource:
         """Gather a slab in a worker thread."""
         if not self._blocks:
             return self.read(size)
-        return await anyio.to_thread.run_sync(self.read, size)
+        return await in_thread(partial(self.read, size))
 
     def close(self) -> None:
         """Leave what the caller opened to the caller."""
@@ -302,7 +320,7 @@ class PathSource:
 
     async def aread(self, size: int) -> Buffer:
         """Read a slab in a worker thread."""
-        return await anyio.to_thread.run_sync(self.read, size)
+        return await in_thread(partial(self.read, size))
 
     def close(self) -> None:
         """Close the file."""

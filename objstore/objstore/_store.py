@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, Self
-
-import anyio.to_thread
+from typing import Any, Self, cast
 
 from objstore import _drivers
 from objstore import _operations_bucket as buckets
@@ -22,6 +19,7 @@ from objstore._config import (
 )
 from objstore._engine import Capability, Engine, Steps
 from objstore._handles import AsyncSession, Handle, Session
+from objstore._loop_wake import in_thread
 from objstore._operations_write import Progress
 from objstore._schedule import RetentionSchedule
 from objstore._types import Damage, Duration, RetentionReport, VerifyReport
@@ -73,6 +71,26 @@ def check_seconds(option: str, value: Duration | None) -> float | None:
         ) from None
 
 
+def _text_of(url: Url) -> str:
+    """Give a URL that a caller gave as text. Raises `BadStoreError`."""
+    if url is None:
+        return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    text = cast("object", os.fspath(url) if isinstance(url, os.PathLike) else url)
+    if not isinstance(text, str):
+        problem = f"has the type {type(url).__name__}"
+    elif not text:
+        problem = "is empty"
+    elif "\0" in text:
+        problem = f"has the control character U+0000 at index {text.index(chr(0))}"
+    elif isinstance(url, os.PathLike) and text.startswith(("file:", "memory:")):
+        # the path of a directory whose name looks like a URL
+        return f"file://{text}"
+    else:
+        return text
+    hint = "give a directory, file: and a directory, or memory:"
+    raise BadStoreError(field="url", value=url, problem=problem, hint=hint)
+
+
 def open_engine(
     url: Url,
     *,
@@ -85,16 +103,14 @@ def open_engine(
 
     Raises:
         NotSupportedError: there is none.
-        BadStoreError: `lock_timeout` is no duration.
+        BadStoreError: `lock_timeout` is no duration, or the URL is no text.
         BadBucketError: `sync` is no way to sync.
     """
     check_sync(sync)
     timeout_s = check_seconds("lock_timeout", lock_timeout)
-    if url is None:
-        url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    text = os.fspath(url)
+    text = _text_of(url)
     scheme, colon, rest = text.partition(":")
-    known = scheme in ENGINES and isinstance(url, str)
+    known = scheme in ENGINES and (isinstance(url, str | None) or scheme == "file")
     if colon and not known and rest.startswith("//"):
         raise NotSupportedError(
             what=f"a store at {text!r}",
@@ -171,6 +187,11 @@ class Store(StoreBase):
     """All buckets of one place, as `objstore.connect` gives it.
 
     It belongs to the event loop on which it was opened.
+
+    Example:
+        bucket = await store.create_object_store("media", max_bytes=1 << 30)
+        await bucket.put("a", b"content")
+        assert await store.object_store_names() == ["b", "media"]
     """
 
     async def create_object_store(
@@ -297,27 +318,43 @@ def connect(
             syncs may not hold; for when one machine alone uses it.
 
     Raises:
-        StoreNotFoundError: there is no store, and not `create`.
+        StoreNotFoundError: there is no store, and not `create`, or the place is a file
+            or holds other things.
         StoreVersionError: a newer version wrote it.
         NotSupportedError: there is no engine for the URL, or the directory is on a
             network file system.
-        StorageError: the system refuses, or the place is a file or holds other things.
-        BadStoreError: a duration is not allowed.
+        StorageError: the system refuses.
+        BadStoreError: the URL or a duration is not allowed.
         BadBucketError: `sync` is not allowed.
+
+    Example:
+        async with objstore.connect("memory:") as store:
+            bucket = await store.object_store("media", create=True)
     """
 
     async def opening() -> Store:
         interval_s = check_seconds("retention_interval", retention_interval)
-        engine = await anyio.to_thread.run_sync(
-            partial(
-                open_engine,
-                url,
-                create=create,
-                sync=sync,
-                lock_timeout=lock_timeout,
-                force_network=force_network,
+        engines: list[Engine] = []
+
+        def open_one() -> None:
+            engines.append(
+                open_engine(
+                    url,
+                    create=create,
+                    sync=sync,
+                    lock_timeout=lock_timeout,
+                    force_network=force_network,
+                )
             )
-        )
+
+        try:
+            await in_thread(open_one)
+        except BaseException:
+            for engine in engines:
+                # it was cancelled behind the opening: nobody would ever close it
+                engine.close()
+            raise
+        (engine,) = engines
         session = AsyncSession(engine)
         return Store(session, sync=sync, retention_interval=interval_s)
 

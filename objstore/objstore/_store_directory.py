@@ -88,14 +88,15 @@ def open_directory(
     """Open the store in a directory (`None`: in memory), or make it.
 
     Raises:
-        StoreNotFoundError: there is none and `create` is false.
+        StoreNotFoundError: there is none, and `create` is false or the place is taken
+            by something else.
         StoreVersionError: a newer version wrote it.
         StorageError: the place cannot be used; the text says why.
     """
     if path is None:
         return open_storage(MemoryStorage(), create=True, environment=environment)
-    _check_place(path, create=create)
     try:
+        _check_place(path, create=create)
         storage = FileStorage(path, create=create, force_network=force_network)
         return open_storage(storage, create=create, environment=environment)
     except OSError as error:
@@ -117,19 +118,19 @@ def _check_place(path: str, *, create: bool) -> None:
             return
         foreign = set(names) - {STORE_NAME, MAKING_NAME, WRITERS_NAME, LOGS_NAME}
         if foreign:
-            raise StorageError(
+            raise StoreNotFoundError(
                 path=path,
-                operation="open",
                 reason=f"it is not a store: it holds {min(foreign)!r} and no "
-                f"{STORE_NAME} file; name an empty or a new directory",
+                f"{STORE_NAME} file",
+                hint="name a store, or an empty or a new directory",
             )
         if not create:
             raise StoreNotFoundError(path=path)
     elif os.path.lexists(place):
-        raise StorageError(
+        raise StoreNotFoundError(
             path=path,
-            operation="open",
-            reason="it is a file, not a directory; name a directory",
+            reason="it is not a store but a file",
+            hint="name a directory",
         )
     elif not create:
         raise StoreNotFoundError(path=path)

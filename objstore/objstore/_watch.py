@@ -18,9 +18,11 @@ import anyio.lowlevel
 from objstore._config import seconds_of
 from objstore._drivers import arun, run
 from objstore._engine import Engine
+from objstore._handles import current_loop
+from objstore._loop_wake import shielded
 from objstore._types import Change, Duration
 from objstore._watch_steps import Following, WatchOptions
-from objstore.errors import ClosedError
+from objstore.errors import ClosedError, ObjStoreError, WrongEventLoopError
 from objstore_watch.errors import BadWatchError
 
 NATS_TIMEOUT_S = 5.0
@@ -75,6 +77,8 @@ class AsyncWatch:
         self._lock = anyio.Lock()
         self._scopes: set[anyio.CancelScope] = set()
         self._taken: anyio.Event | None = None
+        self._loop = current_loop()
+        self._failed: ObjStoreError | None = None
         self._is_closed = False
 
     @property
@@ -150,6 +154,10 @@ class AsyncWatch:
         """Do what `aclose` does, under the name that NATS clients know."""
         await self.aclose()
 
+    def _check_loop(self) -> None:
+        if current_loop() is not self._loop:
+            raise WrongEventLoopError(what=f"the watch of bucket {self._bucket!r}")
+
     async def _begin(self) -> None:
         while not self._following.has_begun:
             if self._is_closed:
@@ -158,6 +166,7 @@ class AsyncWatch:
 
     async def _next(self) -> Change | None:
         """Give the next change, or `None` for the caught-up marker."""
+        self._check_loop()
         while not self._is_closed:
             if self._following.is_ready:
                 self._wake()
@@ -174,14 +183,33 @@ class AsyncWatch:
 
     async def _pull(self) -> None:
         """Ask the engine once, unless another task just did; `aclose` ends it."""
+        self._check_loop()
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
                 async with self._lock:
                     if not self._is_closed and not self._following.is_ready:
-                        await arun(self._engine, self._following.step())
+                        await self._step()
             finally:
                 self._scopes.discard(scope)
+
+    async def _step(self) -> None:
+        """Carry one request out; what was fetched is kept, also when cancelled."""
+        if self._following.is_waiting:
+            await arun(self._engine, self._following.step())
+            return
+        if self._failed is None:
+            await shielded(self._fetch, is_bounded=False)
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
+
+    async def _fetch(self) -> None:
+        try:
+            await arun(self._engine, self._following.step())
+        except ObjStoreError as error:
+            # told once: by the next call when this one was cancelled
+            self._failed = error
 
     def _wake(self) -> None:
         """Let those who wait for something to be taken look again."""

@@ -16,6 +16,7 @@ from objstore._document import change_of
 from objstore._engine import (
     BucketChange,
     BucketChangeKind,
+    BucketState,
     ChangeKind,
     Changes,
     GetBucket,
@@ -28,6 +29,7 @@ from objstore._engine import (
     WaitForChange,
     call,
 )
+from objstore._expiry import is_due
 from objstore._names import text_fault
 from objstore._types import EPOCH, Change
 from objstore.errors import CorruptionError
@@ -220,6 +222,12 @@ class Following:
         return self._stream.is_ready
 
     @property
+    def is_waiting(self) -> bool:
+        """Say whether the next step waits for a change, instead of fetching."""
+        request = self._stream.request()
+        return self._origin is not None and isinstance(request, NeedWait)
+
+    @property
     def is_caught_up(self) -> bool:
         """Say whether all that existed at the start was handed out."""
         return self._stream.is_caught_up
@@ -266,7 +274,7 @@ class Following:
                 raise
             self._stream.restart()
 
-    def _check_bucket(self) -> Steps:
+    def _check_bucket(self) -> Generator[Op[Any], Any, BucketState]:
         """Check that the bucket is the one of the cursor, and was not recreated."""
         state = yield from call(GetBucket(self._bucket))
         found = Origin(self._store_id, self._bucket, state.incarnation)
@@ -276,6 +284,7 @@ class Following:
         elif given is not None:
             check_origin(given.origin, found)
         self._origin = found
+        return state
 
     def _answer(self, wait_s: float | None) -> Steps:
         bucket, stream = self._bucket, self._stream
@@ -302,13 +311,13 @@ class Following:
         page = yield from call(
             Page(self._bucket, prefix, after_name, PAGE_CHANGES, as_of)
         )
-        yield from self._check_bucket()
+        # A seal marks what is due, and what it has not marked stays for good.
+        is_sealed = (yield from self._check_bucket()).sealed
         now_ns = self._now_ns()
         current: list[tuple[str, Stored]] = [
             (meta.name, meta)
             for meta in page
-            if self._admits(meta)
-            and (meta.expires_ns is None or meta.is_marker or meta.expires_ns > now_ns)
+            if self._admits(meta) and (is_sealed or not is_due(meta, now_ns))
         ]
         self._stream.receive_page(current, page[-1].name if page else None)
 

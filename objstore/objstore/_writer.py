@@ -28,8 +28,8 @@ class Writing:
         """Take a piece; after a failure nothing can be written or committed."""
         if self.is_closed:
             raise ClosedError(what=f"the writer of {self._name!r}")
-        piece = checked_piece(data)
         try:
+            piece = checked_piece(data)
             yield from self._put.feed(piece)
         except BaseException:
             yield from self.abort()
@@ -115,6 +115,11 @@ class ObjectWriter(WriterBase):
         """
         with self._guard:
             return await self._session.arun(self._writing.write(data))
+
+    async def flush(self) -> None:
+        """Do nothing: before the commit nothing can be seen, whatever is flushed."""
+        with self._guard:
+            pass
 
     async def abort(self) -> None:
         """End without making an object; idempotent."""

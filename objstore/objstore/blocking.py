@@ -84,6 +84,12 @@ def open(
 
     Returns:
         The store; close it, or use it as `with objstore.open(...) as store:`.
+
+    Example:
+        with objstore.open("memory:") as store:
+            bucket = store.object_store("media", create=True)
+            bucket.put("a", b"content")
+            assert bucket.get("a") == b"content"
     """
     interval_s = check_seconds("retention_interval", retention_interval)
     engine = open_engine(

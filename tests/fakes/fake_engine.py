@@ -43,6 +43,7 @@ class FakeBucket:
     """One bucket: chunks by sequence, metas by name, changes in log order."""
 
     state: e.BucketState
+    options: e.BucketOptions
     chunks: dict[int, e.Chunk] = field(default_factory=dict[int, e.Chunk])
     names: dict[str, e.StoredMeta] = field(default_factory=dict[str, e.StoredMeta])
     feed: list[e.StoredMeta | e.BucketChange] = field(
@@ -64,6 +65,7 @@ class FakePin:
     """Keeps chunks from `Reclaim`."""
 
     def __init__(self, bucket: FakeBucket, sequences: list[int]) -> None:
+        self.bucket = bucket
         self._held: tuple[FakeBucket, list[int]] | None = (bucket, sequences)
         bucket.pinned.update(sequences)
 
@@ -129,6 +131,9 @@ class FakeEngine:
             return answer  # type: ignore[no-any-return]
         return self.run(op)
 
+    def drop(self, op: e.Abort) -> None:
+        self.buckets[op.bucket].unfinished.discard(op.nuid)
+
     def close(self) -> None:
         self.is_closed = True
 
@@ -137,10 +142,11 @@ class FakeEngine:
 
     # --- buckets ----------------------------------------------------------------
 
-    def _bucket(self, name: str) -> FakeBucket:
-        if name not in self.buckets:
+    def _bucket(self, name: str, incarnation: str | None = None) -> FakeBucket:
+        bucket = self.buckets.get(name)
+        if bucket is None or incarnation not in (None, bucket.state.incarnation):
             raise BucketNotFoundError(bucket=name)
-        return self.buckets[name]
+        return bucket
 
     def _create_bucket(self, op: e.CreateBucket) -> e.BucketState:
         if op.name in self.buckets:
@@ -149,7 +155,7 @@ class FakeEngine:
         state = e.BucketState(
             op.name, op.document, f"{self._made}", False, op.options.max_bytes
         )
-        self.buckets[op.name] = FakeBucket(state)
+        self.buckets[op.name] = FakeBucket(state, op.options)
         return state
 
     def _get_bucket(self, op: e.GetBucket) -> e.BucketState:
@@ -157,9 +163,17 @@ class FakeEngine:
 
     def _update_bucket(self, op: e.UpdateBucket) -> e.BucketState:
         bucket = self._bucket(op.name)
+        actual = bucket.state.sequence
+        if op.expected != actual:
+            subject = op.name.encode()
+            raise ConflictError(subject=subject, expected=op.expected, actual=actual)
         bucket.state = replace(
-            bucket.state, document=op.document, max_bytes=op.options.max_bytes
+            bucket.state,
+            document=op.document,
+            max_bytes=op.options.max_bytes,
+            sequence=actual + 1,
         )
+        bucket.options = op.options
         self._tell(bucket, "config", op.document)
         return bucket.state
 
@@ -183,7 +197,7 @@ class FakeEngine:
     # --- objects ----------------------------------------------------------------
 
     def _append(self, op: e.Append) -> e.AppendResult:
-        bucket = self._bucket(op.bucket)
+        bucket = self._bucket(op.bucket, op.incarnation)
         if bucket.state.sealed:
             raise SealedError(bucket=op.bucket)
         for name, expected in op.expect.items():
@@ -254,6 +268,7 @@ class FakeEngine:
             content_time_ns=meta.content_time_ns or self.time_ns,
             expires_ns=expires_ns,
             stored_size=meta.size,
+            incarnation=bucket.state.incarnation,
         )
         chunks = [bucket.chunks[sequence] for sequence in sequences_of(stored)]
         assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
@@ -271,7 +286,11 @@ class FakeEngine:
         return self._bucket(op.bucket).names.get(op.name)
 
     def _read_chunks(self, op: e.ReadChunks) -> list[e.Buffer]:
-        bucket = self._bucket(op.bucket)
+        pin = op.pin
+        if isinstance(pin, FakePin):
+            bucket = pin.bucket
+        else:
+            bucket = self._bucket(op.bucket, op.meta.incarnation)
         wanted = sequences_of(op.meta)[op.index : op.index + op.count]
         assert len(wanted) == op.count, "chunks beyond the end of the object"
         for sequence in wanted:
@@ -288,7 +307,7 @@ class FakeEngine:
         return [bucket.chunks[sequence].data for sequence in wanted]
 
     def _pin(self, op: e.Pin) -> FakePin:
-        bucket = self._bucket(op.bucket)
+        bucket = self._bucket(op.bucket, op.meta.incarnation)
         wanted = sequences_of(op.meta)
         for sequence in wanted:
             if sequence not in bucket.chunks:
@@ -367,8 +386,18 @@ class FakeEngine:
         if not op.dry_run:
             for sequence in dead:
                 del bucket.chunks[sequence]
+            self._raise_floor(bucket)
         size = sum(len(chunk.data) for chunk in dead.values())
         return e.Reclaimed(size, len({chunk.nuid for chunk in dead.values()}))
+
+    def _raise_floor(self, bucket: FakeBucket) -> None:
+        oldest_ns = self.time_ns - bucket.options.changes_ttl_s * SECOND_NS
+        left = bucket.options.changes_max_bytes
+        for change in reversed(bucket.feed):
+            left -= len(change.document)
+            if left < 0 or change.time_ns <= oldest_ns:
+                bucket.floor = max(bucket.floor, change.sequence)
+                return
 
     def _verify_records(self, op: e.VerifyRecords) -> e.VerifyPage:
         bucket = self._bucket(op.bucket)

@@ -7,11 +7,11 @@ from struct import Struct
 
 import pytest
 
-from objstore_log._commit import GuardTotals
 from objstore_log._footer import SegmentIndex
 from objstore_log._record import Kind, NewRecord
 from objstore_log._segment import Segment
 from objstore_log._storage import Storage
+from objstore_log._tickets import GuardTotals
 from objstore_log.errors import (
     ClosedError,
     ConflictError,

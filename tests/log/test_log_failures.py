@@ -10,11 +10,11 @@ from functools import partial
 
 import pytest
 
-from objstore_log._commit import Ticket
 from objstore_log._footer import TRAILER_BYTES, encode_trailer
 from objstore_log._log import Log
 from objstore_log._record import Kind
 from objstore_log._segment import Segment
+from objstore_log._tickets import Ticket
 from objstore_log.errors import PoisonedError, StorageError
 from objstore_log.testing import CrashStorage
 from objstore_log.testing.crash_trace import FaultKind, Sync

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
-from objstore_log._commit import Guard, GuardTotals, Ticket, TicketQueue
 from objstore_log._log import Log
 from objstore_log._record import NewRecord
+from objstore_log._tickets import Guard, GuardTotals, Ticket, TicketQueue
 from objstore_log.errors import ConflictError, ObjStoreError, StorageError
 from objstore_log.testing import CrashStorage
 from objstore_log.testing.crash_storage import CrashFile

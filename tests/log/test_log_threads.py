@@ -11,11 +11,11 @@ from functools import partial
 import pytest
 
 from objstore_log import _log
-from objstore_log._commit import Ticket
 from objstore_log._log import Log
 from objstore_log._memory_storage import MemoryStorage
 from objstore_log._record import NewRecord
 from objstore_log._storage import Storage
+from objstore_log._tickets import Ticket
 from objstore_log.errors import BusyError, ClosedError, ConflictError, StorageError
 
 from .harness import (

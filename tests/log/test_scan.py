@@ -262,6 +262,19 @@ def test_batch_of_another_place_ends_the_batches() -> None:
     assert found[-1].position == len(file.data)
 
 
+def test_commit_of_other_records_makes_no_batch_whole() -> None:
+    """Records that are valid by themselves need the commit that was made for them."""
+    one, other = File(), File()
+    one.add(meta("a", b"one"), meta("b"))
+    other.add(meta("a", b"two"), meta("b"))
+    size = len(one.data)
+    assert size == len(other.data)
+    data = bytes(one.data[: size - COMMIT_BYTES] + other.data[size - COMMIT_BYTES :])
+
+    assert not any(isinstance(item, Damage) for item in records_of(data))
+    assert batches_of(data) == [BatchEnd(START, "commit record does not fit its batch")]
+
+
 def test_batch_that_lost_its_commit_is_not_completed_by_the_next() -> None:
     """Records without their commit never join the batch behind them."""
     file = File()

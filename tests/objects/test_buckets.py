@@ -1,12 +1,15 @@
 """Buckets: create, bind, update, delete, describe; and verify."""
 
+import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.fake_engine import FakeEngine
 from tests.fakes.worlds import Told, World, on_fake
 
+import objstore
 from objstore import (
     BadBucketError,
     BucketExistsError,
@@ -16,7 +19,10 @@ from objstore import (
     ObjectStore,
     ObjectStoreConfig,
     Store,
+    _drivers,
+    _operations_bucket,
 )
+from objstore._config import check_update
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +71,51 @@ async def test_replicas_need_jetstream(store: Store, world: World) -> None:
         await store.create_object_store(bucket="b", replicas=3)
 
     assert [] == await store.object_store_names()
+
+
+async def test_update_keeps_what_another_has_changed_meanwhile(
+    store: Store, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two callers that change a field each, at the same time, none loses its own."""
+    bucket = await store.create_object_store(bucket="b")
+    others = [{"description": "d"}]
+
+    def check_slowly(existing: ObjectStoreConfig, wanted: ObjectStoreConfig) -> None:
+        check_update(existing, wanted)
+        if others:
+            fields = others.pop()
+            steps = _operations_bucket.update_bucket(world.engine, "b", fields)
+            _drivers.run(world.engine, steps)
+
+    monkeypatch.setattr(_operations_bucket, "check_update", check_slowly)
+    await store.update_object_store("b", max_bytes=1_000)
+    status = await bucket.status()
+
+    assert ("d", 1_000) == (status.description, status.max_bytes)
+
+
+def test_updates_of_a_bucket_in_memory_keep_each_other(tmp_path: Path) -> None:
+    """What the registry checks for buckets in files holds for those in memory."""
+    with objstore.open(tmp_path, retention_interval=None) as opened:
+        bucket = opened.create_object_store("b", storage="memory")
+
+        def change(field: str) -> None:
+            for number in range(20):
+                opened.update_object_store("b", **{field: number + 1})
+
+        threads = [
+            threading.Thread(target=change, args=(field,))
+            for field in ("max_bytes", "ttl")
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert (20, timedelta(seconds=20)) == (
+            bucket.status().max_bytes,
+            bucket.status().ttl,
+        )
 
 
 async def test_bind_needs_bucket(store: Store) -> None:

@@ -108,6 +108,19 @@ async def test_copy_starts_anew(bucket: ObjectStore, world: World) -> None:
     assert b"content" == await bucket.get("z")
 
 
+async def test_copy_of_what_stays_stays(store: Store, world: World) -> None:
+    """A copy of an object that is for ever is so, too, whatever the bucket's ttl."""
+    bucket = await store.create_object_store(bucket="b", ttl=10)
+    await bucket.put("a", b"content", ttl=0)
+    await bucket.add_link("link", "a")
+    copied = await bucket.copy("a", "z")
+    followed = await bucket.copy("link", "y")
+    world.advance(11)
+
+    assert (None, None) == (copied.expires, followed.expires)
+    assert ["a", "y", "z"] == [info.name for info in await bucket.list()]
+
+
 async def test_update_sets_expiry(bucket: ObjectStore, world: World) -> None:
     """A ttl in `update_meta` counts from the content's commit; 0 ends it."""
     first = await bucket.put("a", b"content", ttl=10)
@@ -269,3 +282,20 @@ async def test_sealed_bucket_keeps_what_was_not_due(
         await bucket.get("gone")
     with pytest.raises(SealedError):
         await bucket.delete("kept")
+
+
+async def test_watch_of_sealed_bucket_has_what_stays(
+    bucket: ObjectStore, world: World
+) -> None:
+    """What was not due at the seal is among the current values for good."""
+    await bucket.put("a", b"1", ttl=10)
+    await bucket.put("z", b"2")
+    await bucket.seal()
+    world.advance(11)
+    seen: list[str] = []
+    async for change in bucket.watch():
+        seen.append(change.name)
+        if change.name == "z":
+            break
+
+    assert ["a", "z"] == seen

@@ -214,9 +214,9 @@ def test_source_gives_full_slabs(pieces: list[bytes], size: int) -> None:
 def test_whole_piece_is_not_copied() -> None:
     """A piece that is a slab goes through as it is."""
     pieces = Pieces()
-    data = bytes(10)
+    data = bytes(10_000)
     pieces.add(data)
-    taken = pieces.take(10)
+    taken = pieces.take(10_000)
 
     assert isinstance(taken, memoryview)
     assert taken.obj is data

@@ -156,6 +156,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         ("./data", None, "./data"),
         (Path("data"), None, "data"),
         (Path("nats:data"), None, "nats:data"),
+        (Path("memory:"), None, "file://memory:"),
+        (Path("file:data"), None, "file://file:data"),
         ("memory:", None, "memory:"),
         ("odd:name", None, "odd:name"),
         (None, None, "./objstore-data"),
@@ -176,8 +178,20 @@ def test_url_means_engine(
         monkeypatch.setenv("OBJSTORE", variable)
     objstore.open(url, create=False, sync=1.5, lock_timeout=2).close()
 
-    options = {"create": False, "sync": 1.5, "lock_timeout": 2.0}
+    options = {
+        "create": False,
+        "sync": 1.5,
+        "lock_timeout": 2.0,
+        "force_network": False,
+    }
     assert [(expected, options)] == opened
+
+
+def test_each_handle_says_where_it_was_opened(tmp_path: Path) -> None:
+    """Two handles on one directory have a URL each, in the words of their callers."""
+    urls = [f"file:{tmp_path}", str(tmp_path)]
+    with objstore.open(urls[0]) as one, objstore.open(urls[1]) as other:
+        assert urls == [one.url, other.url]
 
 
 @pytest.mark.parametrize("url", ["nats://host:4222", "tls://host"])

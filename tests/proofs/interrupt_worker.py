@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import objstore
+from objstore._embedded import EmbeddedEngine
 from objstore.blocking import ObjectStore, Store
 from objstore.errors import ObjectNotFoundError
 
@@ -97,7 +98,9 @@ def main(place: str, sync: str, seconds: str, seed: str) -> None:
         for name in ("small", "large", "written"):
             bucket.put(name, SMALL)
         report = store.verify()
-        log = store._engine._store.bucket("b")  # type: ignore[attr-defined]
+        engine = store._engine
+        assert isinstance(engine, EmbeddedEngine)
+        log = engine._store.bucket("b")
         wrong = {
             "unfinished": len(log.unfinished),
             "damaged": len(report.damaged),

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import pytest
 
 from objstore import ObjectMeta, _operations_write
-from objstore.blocking import Store
+from objstore.blocking import ObjectWriter, Store
 from objstore.errors import SealedError
 from objstore_log._commit_loop import CommitLoop
 from objstore_log.testing import CrashStorage
@@ -206,9 +206,12 @@ def killed(world: World) -> None:
     world.kill()
     world.put("b", b"two")
 
+    killed: list[ObjectWriter] = []
+
     def begin(store: Store) -> None:
-        writer = store.object_store("b").open_writer("a")
-        writer.write(sized(7_000))
+        # kept: a process that is killed gives nothing up
+        killed.append(store.object_store("b").open_writer("a"))
+        killed[0].write(sized(7_000))
 
     world.do(begin)
     world.kill()

@@ -26,7 +26,9 @@ from objstore import (
 
 async def use_store() -> None:
     """Use every call of the asynchronous store."""
-    assert_type(await objstore.connect("./data", sync=timedelta(seconds=1)), objstore.Store)
+    assert_type(
+        await objstore.connect("./data", sync=timedelta(seconds=1)), objstore.Store
+    )
     async with objstore.connect(Path("data"), create=False, lock_timeout=1.5) as store:
         assert_type(store, objstore.Store)
         assert_type(store.jetstream(), objstore.Store)

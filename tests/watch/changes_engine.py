@@ -165,6 +165,9 @@ class ChangesEngine:
         page = tuple(found[: op.limit])
         return e.ChangePage(page, page[-1].sequence)
 
+    def drop(self, op: e.Abort) -> None:
+        """Forget nothing: watches put nothing."""
+
     def close(self) -> None:
         """Watches do not close their engine."""
         raise AssertionError

@@ -133,6 +133,10 @@ def check_punched_range_reads_as_zeros(storage: Storage) -> None:
     _equal(content, expected if hole else b"x" * (8 * _BLOCK), "bytes after a punch")
     if hole:
         _holds(file.stored_bytes() < before, "a punch frees space")
+    held = [file.data_bytes(_BLOCK, 4 * _BLOCK), file.data_bytes(10, 9 * _BLOCK)]
+    whole = 8 * _BLOCK - 10
+    expected_held = [0, whole - 4 * _BLOCK] if hole else [4 * _BLOCK, whole]
+    _equal(held, expected_held, "bytes outside holes")
 
 
 def check_replace_takes_the_place_of_the_target(storage: Storage) -> None:

@@ -46,6 +46,9 @@ class UsageError(CommandError):
 
 
 def _says_store(error: StoreNotFoundError) -> str:
+    if "create=True" not in error.hint:
+        # Something else is in its place.
+        return str(error)
     return (
         f"there is no store at {error.path}; name one with --store or $OBJSTORE, or "
         "make one with: objstore bucket create BUCKET"

@@ -1,0 +1,157 @@
+"""The metas of one bucket: the newest of a name, pages of them, those that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from objstore._bucket_records import (
+    behind,
+    damaged_meta,
+    meta_subject_of,
+    record_of_row,
+)
+from objstore._engine import StoredMeta
+from objstore.errors import CorruptionError
+from objstore_log import Log, Record
+from objstore_log.errors import SequenceGoneError
+
+_COLUMNS: Final = "sequence, name, nuid, time_ns, body, checksum"
+_QUERY_ROWS_MAX: Final = 500
+_TRIES: Final = 20
+"""How often something is looked up that was replaced and reclaimed meanwhile."""
+
+
+class BucketMetas:
+    """Looks metas up: in what the log has at hand, the catalog, the log itself."""
+
+    def __init__(
+        self, log: Log, place: str, decode: Callable[[Record], StoredMeta]
+    ) -> None:
+        self._log = log
+        self._place = place
+        """What to call the bucket's directory in messages."""
+        self._decode = decode
+
+    def last(self, name: str) -> StoredMeta | None:
+        """Give the newest meta of a name."""
+        subject = meta_subject_of(name)
+        sequence, record = self._log.last(subject)
+        if not sequence:
+            return None
+        return self._decode(self._whole(record) or self._look_up(subject, sequence))
+
+    def _whole(self, record: Record | None) -> Record | None:
+        """Give a record unless it stands for a damaged one."""
+        return record if record is not None and len(record.body) else None
+
+    def _look_up(self, subject: bytes, sequence: int, tries: int = _TRIES) -> Record:
+        generation = self._log.cache_generation
+        rows = self._log.query(
+            f"SELECT {_COLUMNS} FROM metas WHERE sequence = ?",  # noqa: S608
+            (sequence,),
+        )
+        record = record_of_row(rows[0]) if rows else None
+        if record is None or record.subject != subject:
+            # superseded meanwhile, or a damaged row: the log knows
+            record = self._from_log(subject, sequence, tries)
+        self._log.remember(subject, record, generation)
+        return record
+
+    def _from_log(self, subject: bytes, sequence: int, tries: int) -> Record:
+        try:
+            return self._log.read_run(sequence, 1)[0]
+        except (CorruptionError, SequenceGoneError) as error:
+            newer, record = self._log.last(subject)
+            if newer == sequence:
+                raise damaged_meta(self._place, subject, error) from error
+            if not tries:
+                raise
+            return self._whole(record) or self._look_up(subject, newer, tries - 1)
+
+    def page(
+        self, prefix: str, start_after: str | None, limit: int, as_of: int | None
+    ) -> list[StoredMeta]:
+        """Give the newest metas in name order, all of them as of one moment.
+
+        Raises:
+            SequenceGoneError: they are replaced and reclaimed as fast as they are read.
+        """
+        for _ in range(_TRIES - 1):
+            with suppress(SequenceGoneError):
+                return self._page(prefix, start_after, limit, as_of)
+        return self._page(prefix, start_after, limit, as_of)
+
+    def _page(
+        self, prefix: str, start_after: str | None, limit: int, as_of: int | None
+    ) -> list[StoredMeta]:
+        start = meta_subject_of(prefix)
+        stop = behind(start)
+        if start_after is not None:
+            start = max(start, meta_subject_of(start_after) + b"\0")
+        found: list[StoredMeta] = []
+        while len(found) < limit:
+            rows = self._log.subjects(start, stop, limit)
+            wanted = [row for row in rows if as_of is None or row[1] <= as_of]
+            found += self._metas(wanted[: limit - len(found)])
+            if len(rows) < limit:
+                break
+            start = rows[-1][0] + b"\0"
+        return found
+
+    def _metas(self, rows: Sequence[tuple[bytes, int]]) -> list[StoredMeta]:
+        """Read many metas with few queries."""
+        by_sequence: dict[int, Record] = {}
+        for at in range(0, len(rows), _QUERY_ROWS_MAX):
+            sequences = [sequence for _, sequence in rows[at : at + _QUERY_ROWS_MAX]]
+            marks = ",".join("?" * len(sequences))
+            for row in self._log.query(
+                f"SELECT {_COLUMNS} FROM metas WHERE sequence IN ({marks})",  # noqa: S608
+                sequences,
+            ):
+                record = record_of_row(row)
+                if record is not None:
+                    by_sequence[record.sequence] = record
+        metas: list[StoredMeta] = []
+        for subject, sequence in rows:
+            record = by_sequence.get(sequence)
+            if record is None or record.subject != subject:
+                record = self._listed(subject, sequence)
+            if record is not None:
+                metas.append(self._decode(record))
+        return metas
+
+    def _listed(self, subject: bytes, sequence: int) -> Record | None:
+        """Give the record of a listed name, superseded or not; `None` when damaged.
+
+        A newer one would be of another moment than the rest of the list. Damage must
+        not hide the other names; `damaged` and `verify` tell of it.
+
+        Raises:
+            SequenceGoneError: it was replaced, and reclaimed.
+        """
+        last, record = self._log.last(subject)
+        if record is not None and last == sequence and len(record.body):
+            return record
+        try:
+            return self._log.read_run(sequence, 1)[0]
+        except (CorruptionError, SequenceGoneError):
+            if self._log.last(subject)[0] == sequence:
+                return None
+            raise SequenceGoneError(sequence=sequence) from None
+
+    def due(self, time_ns: int, limit: int) -> list[StoredMeta]:
+        """Give live metas that have expired by a time, oldest first."""
+        self._log.apply()
+        rows = self._log.query(
+            "SELECT m.sequence, name, nuid, time_ns, body, checksum FROM expiries e"
+            " JOIN metas m ON m.sequence = e.sequence WHERE e.expires_ns <= ?"
+            " ORDER BY e.expires_ns, e.sequence LIMIT ?",
+            (time_ns, limit),
+        )
+        records = [record_of_row(row) for row in rows]
+        if any(record is None for record in records):
+            self._log.rebuild_catalog("a meta row is damaged")
+            return self.due(time_ns, limit)
+        return [self._decode(record) for record in records if record is not None]
