@@ -89,8 +89,8 @@ class Committer:
         """Hold the log's lock; Ctrl-C waits until it is given back.
 
         Raises:
-            BusyError: the caller's patience is over (`is_limited`), nobody
-                wants it any more, or Ctrl-C came while waiting for it.
+            BusyError: the caller's patience is over (`is_limited`), or nobody
+                wants it any more.
         """
         with uninterrupted:
             lock = self._take_lock(is_wanted, is_limited=is_limited)
@@ -117,7 +117,8 @@ class Committer:
             self._blocked_since_s = min(self._blocked_since_s, now)
             waited = now - started
             timed_out = limit is not None and waited >= limit
-            if timed_out or uninterrupted.is_asked_to_stop or not is_wanted():
+            uninterrupted.deliver()
+            if timed_out or not is_wanted():
                 raise BusyError(
                     path=core.storage.path,
                     holder_pid=core.storage.lock_holder(LOCK_NAME),

@@ -69,8 +69,8 @@ class CommitLoop:
     def append(self, ticket: Ticket) -> None:
         """Carry out an append, or wait until another thread has done so.
 
-        Ctrl-C is delivered behind it: an append that still waits for the lock is
-        withdrawn then, one that is being written is finished.
+        Ctrl-C takes an append back that still waits; one that is being written is
+        finished first.
         """
         with uninterrupted:
             self._append(ticket)
@@ -101,8 +101,17 @@ class CommitLoop:
             else:
                 self._work.set()
                 self._start_thread()
-                while not finished.acquire(timeout=INTERRUPT_LOOK_S):
-                    ticket.is_withdrawn = uninterrupted.is_asked_to_stop
+                self._wait(ticket, finished)
+
+    def _wait(self, ticket: Ticket, finished: threading.Lock) -> None:
+        """Wait for the outcome, which is known also when Ctrl-C ends the waiting."""
+        try:
+            while not finished.acquire(timeout=INTERRUPT_LOOK_S):
+                uninterrupted.deliver()
+        except BaseException:
+            ticket.is_withdrawn = True
+            finished.acquire()
+            raise
 
     def submit(self, ticket: Ticket) -> None:
         """Queue an append; its owner is called back from another thread."""

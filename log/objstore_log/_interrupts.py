@@ -8,16 +8,25 @@ Only the main thread runs signal handlers; for every other thread this does noth
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
 SIGNALS: Final = (signal.SIGALRM, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 """Those whose handlers are known to raise; given back in this order, Ctrl-C last."""
+
+
+class _Noted(NamedTuple):
+    """A signal that waits."""
+
+    handler: _Handler
+    number: int
+    frame: FrameType | None
 
 
 class _Uninterrupted:
@@ -26,12 +35,9 @@ class _Uninterrupted:
     def __init__(self) -> None:
         self._depth = 0
         self._previous: dict[int, _Handler] = {}
-        self._pending: list[int] = []
-
-    @property
-    def is_asked_to_stop(self) -> bool:
-        """Say whether a signal waits: whoever waits for others gives up."""
-        return bool(self._pending) and _is_main()
+        self._pending: list[_Noted] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
 
     def __enter__(self) -> None:
         if not _is_main():
@@ -41,11 +47,25 @@ class _Uninterrupted:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        if not _is_main():
+        if not _is_main() or not self._depth:
             return
         self._depth -= 1
         if not self._depth:
             self._give_back()
+
+    def deliver(self) -> None:
+        """Run the handlers of the signals that wait: for whoever waits inside.
+
+        Raises what they raise. Only where an exception tears nothing apart.
+        """
+        if not _is_main() or not self._pending:
+            return
+        noted = self._pending.pop(0)
+        try:
+            noted.handler(noted.number, noted.frame)
+        finally:
+            # each one has its turn, whatever those before it raise
+            self.deliver()
 
     def _take(self) -> None:
         self._pending.clear()
@@ -63,8 +83,8 @@ class _Uninterrupted:
             self._give_back()
             raise
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self._pending.append(number)
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._pending.append(_Noted(self._previous[number], number, frame))
 
     def _give_back(self) -> None:
         try:
@@ -72,13 +92,20 @@ class _Uninterrupted:
                 self._restore(number)
         finally:
             self._restore(SIGNALS[-1])
-        pending, self._pending = self._pending, []
-        for noted in pending:
-            signal.raise_signal(noted)
+        self.deliver()
 
     def _restore(self, number: int) -> None:
         if number in self._previous:
-            signal.signal(number, self._previous.pop(number))
+            signal.signal(number, self._previous[number])
+            # behind it: a signal that comes in between is noted with its handler
+            del self._previous[number]
+
+    def _begin_anew(self) -> None:
+        """Forget, in a forked child, the section that another thread was in."""
+        for number in list(self._previous):
+            self._restore(number)
+        self._depth = 0
+        self._pending.clear()
 
 
 def _is_main() -> bool:

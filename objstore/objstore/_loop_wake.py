@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from threading import Lock
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import anyio
 import anyio.lowlevel
@@ -54,6 +54,15 @@ class LoopWaker:
             event.set()
 
 
+def _schedule(loop: ref[Any], work: Callable[[], None]) -> None:
+    """Run something on an event loop from any thread; keeps no loop alive."""
+    native = loop()
+    if native is None:
+        raise RuntimeError("the event loop is gone")
+    schedule = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
+    schedule(work)
+
+
 _wakers: WeakKeyDictionary[Any, LoopWaker] = WeakKeyDictionary()
 
 
@@ -62,8 +71,7 @@ def current_waker() -> LoopWaker:
     native: Any = anyio.lowlevel.current_token().native_token
     waker = _wakers.get(native)
     if waker is None:
-        schedule = getattr(native, "call_soon_threadsafe", None)
-        waker = LoopWaker(schedule or native.run_sync_soon)
+        waker = LoopWaker(partial(_schedule, ref(native)))
         _wakers[native] = waker
     return waker
 

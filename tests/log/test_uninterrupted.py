@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Generator
@@ -37,14 +38,12 @@ def test_signal_is_delivered_behind_the_section(number: signal.Signals) -> None:
     def section() -> None:
         with uninterrupted:
             signal.raise_signal(number)
-            assert uninterrupted.is_asked_to_stop
             reached.append("end")
 
     with pytest.raises(ToldError):
         section()
 
     assert reached == ["end"]
-    assert not uninterrupted.is_asked_to_stop
 
 
 def test_inner_section_delivers_nothing(number: signal.Signals) -> None:
@@ -77,13 +76,42 @@ def test_error_of_the_section_is_kept(number: signal.Signals) -> None:
     assert isinstance(caught.value.__context__, KeyError)
 
 
+def test_whoever_waits_inside_may_let_signals_through(number: signal.Signals) -> None:
+    """What the handler raises comes out of `deliver`, and does not come again."""
+    with uninterrupted:
+        signal.raise_signal(number)
+        with pytest.raises(ToldError):
+            uninterrupted.deliver()
+
+
+def test_every_signal_has_its_turn(number: signal.Signals) -> None:
+    """A handler that raises does not keep the next one from running."""
+    told: list[int] = []
+
+    def section() -> None:
+        with uninterrupted:
+            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGHUP)
+            assert told == []
+
+    before = signal.signal(signal.SIGHUP, lambda number, _: told.append(number))
+    try:
+        with pytest.raises(ToldError):
+            section()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert told == [signal.SIGHUP]
+
+
 def test_other_threads_are_not_held_up(number: signal.Signals) -> None:
-    """Threads that run no handlers enter and leave freely, and see no signal."""
-    seen: list[bool] = []
+    """Threads that run no handlers enter and leave freely, and deliver nothing."""
+    seen: list[str] = []
 
     def work() -> None:
         with uninterrupted:
-            seen.append(uninterrupted.is_asked_to_stop)
+            uninterrupted.deliver()
+            seen.append("end")
 
     def section() -> None:
         with uninterrupted:
@@ -95,7 +123,29 @@ def test_other_threads_are_not_held_up(number: signal.Signals) -> None:
     with pytest.raises(ToldError):
         section()
 
-    assert seen == [False]
+    assert seen == ["end"]
+
+
+def test_a_child_forked_by_another_thread_has_the_handlers_back(
+    number: signal.Signals,
+) -> None:
+    """The section of the parent's main thread is not the child's."""
+    handler = signal.getsignal(number)
+    statuses: list[int] = []
+
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            os._exit(0 if signal.getsignal(number) is handler else 1)
+        statuses.append(os.waitpid(child, 0)[1])
+
+    with uninterrupted:
+        assert signal.getsignal(number) is not handler
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+
+    assert statuses == [0]
 
 
 def test_system_handler_is_left_alone() -> None:
