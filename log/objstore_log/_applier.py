@@ -28,7 +28,6 @@ from objstore_log._segment import Segment
 T = TypeVar("T")
 APPLY_ROWS_MAX: Final = 10_000
 """Rows of one transaction: sorted batches of about this size are the fastest."""
-REBUILD_TRIES: Final = 3
 
 _logger = logging.getLogger("objstore")
 

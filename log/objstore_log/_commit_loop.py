@@ -18,6 +18,7 @@ from objstore_log._commit import Committer
 from objstore_log._core import LogCore
 from objstore_log._interrupts import uninterrupted
 from objstore_log._patience import lock_timeout_s
+from objstore_log._threads import is_running, join
 from objstore_log._tickets import Ticket, TicketQueue
 from objstore_log.errors import BusyError, ObjStoreError
 
@@ -186,17 +187,12 @@ class CommitLoop:
     # --- the thread -----------------------------------------------------------
 
     def _start_thread(self) -> None:
-        if not self._is_running:
+        if not is_running(self._thread):
             with self._starting:
                 self._start_thread_once()
 
-    @property
-    def _is_running(self) -> bool:
-        # one that was made may not run: an interrupt came before its start
-        return self._thread is not None and self._thread.is_alive()
-
     def _start_thread_once(self) -> None:
-        if not self._is_running and not self._is_stopped:
+        if not is_running(self._thread) and not self._is_stopped:
             self._thread = threading.Thread(
                 target=self._run, name="objstore-committer", daemon=True
             )
@@ -249,6 +245,4 @@ class CommitLoop:
         with self._starting:
             # none is started from here on
             thread = self._thread
-        is_other = thread is not threading.current_thread()
-        if thread is not None and is_other and thread.is_alive():
-            thread.join()
+        join(thread)

@@ -137,10 +137,6 @@ class SegmentIndex:
         """Give all entries as the footer stores them."""
         return bytes(self._bytes)
 
-    def size_bytes(self) -> int:
-        """Give the memory that the entries take."""
-        return len(self._bytes)
-
 
 class Footer(NamedTuple):
     """A sealed segment's footer as read."""

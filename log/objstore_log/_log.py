@@ -19,7 +19,7 @@ from objstore_log._interrupts import uninterrupted
 from objstore_log._progress import End
 from objstore_log._reader import FeedPage, Reader
 from objstore_log._record import Appended, Kind, NewRecord, Record
-from objstore_log._refusals import storage_error
+from objstore_log._refusals import refusals
 from objstore_log._scrub import Scrubber, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
 from objstore_log._space import (
@@ -31,6 +31,7 @@ from objstore_log._space import (
 )
 from objstore_log._storage import Storage
 from objstore_log._takeover import prepare_tail
+from objstore_log._threads import is_running, join
 from objstore_log._tickets import Guard, Ticket
 from objstore_log._waiters import Waiters
 from objstore_log._writers import Writers
@@ -39,18 +40,11 @@ from objstore_log.errors import (
     ForkedError,
     ObjStoreError,
     PoisonedError,
-    StorageError,
 )
 
 CLOSE_WAIT_S: Final = 1.0
 """How long closing waits for another process before it leaves the proof to it."""
 APPLY_TRIGGER_ROWS: Final = 10_000
-
-
-def _join(thread: threading.Thread | None) -> None:
-    is_other = thread is not threading.current_thread()
-    if thread is not None and is_other and thread.is_alive():
-        thread.join()
 
 
 class Log:
@@ -111,7 +105,7 @@ class Log:
             CorruptionError: a segment's header is lost in every copy.
             StoreVersionError: a newer version wrote it.
         """
-        try:
+        with refusals(storage.path, "open"):
             log = Log(
                 storage,
                 log_id,
@@ -120,18 +114,11 @@ class Log:
                 writers=writers,
                 projections=projections,
             )
-        except OSError as error:
-            raise storage_error(storage.path, "open", error) from error
-        try:
-            log._recover()
-        except OSError as error:
-            log._core.close()
-            if isinstance(error, StorageError):
+            try:
+                log._recover()
+            except BaseException:
+                log._core.close()
                 raise
-            raise storage_error(storage.path, "open", error) from error
-        except BaseException:
-            log._core.close()
-            raise
         return log
 
     def _recover(self) -> None:
@@ -197,7 +184,7 @@ class Log:
         with self._loop.alone(), ExitStack() as closing:
             closing.callback(self._core.close, keeps_pinned=keeps_pinned)
             closing.callback(self._announcer.close)
-            _join(self._applying)
+            join(self._applying)
             self._loop.refuse_queued()
             if not keeps_pinned:
                 deadline = time.monotonic() + CLOSE_WAIT_S
@@ -266,7 +253,7 @@ class Log:
             if not core.overlay.has_batch(core.progress.durable.sequence):
                 return
         thread = self._applying
-        if thread is not None and thread.is_alive():
+        if is_running(thread):
             return
         thread = threading.Thread(
             target=self._applier.apply, name="objstore-applier", daemon=True

@@ -23,11 +23,10 @@ from objstore_log._format import (
     headers_checksum,
     key_bytes_missing,
 )
-from objstore_log._record import RECORD_KEY_BYTES_MAX, Kind
+from objstore_log._record import Kind
 
 WINDOW_BYTES: Final = 1024 * 1024
 """How much is read ahead at a time."""
-_HEADER_READ_BYTES: Final = RECORD_HEADER_BYTES + RECORD_KEY_BYTES_MAX
 
 ReadAt: TypeAlias = Callable[[int, int], bytes]
 """(position, length) -> bytes, shorter only where the file ends."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from objstore_log._threads import is_running, join
 from objstore_log.errors import ObjStoreError
 
 _logger = logging.getLogger("objstore")
@@ -42,9 +43,7 @@ class Waiters:
             self._next += 1
             self._waiting[self._next] = wake
             number = self._next
-            # One that was made may not run: an interrupt came before its start.
-            is_polling = self._poller is not None and self._poller.is_alive()
-            if not is_polling and not self._closed.is_set():
+            if not is_running(self._poller) and not self._closed.is_set():
                 self._poller = threading.Thread(
                     target=self._poll, name="objstore-poller", daemon=True
                 )
@@ -96,7 +95,4 @@ class Waiters:
         self._closed.set()
         self._wanted.set()
         self.wake()
-        poller = self._poller
-        is_other = poller is not threading.current_thread()
-        if poller is not None and is_other and poller.is_alive():
-            poller.join()
+        join(self._poller)

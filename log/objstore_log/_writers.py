@@ -7,7 +7,6 @@ from typing import Final
 from objstore_log._storage import Lock, Storage
 from objstore_log.errors import StorageError
 
-WRITER_ID_BYTES: Final = 8
 ENTER_TRIES: Final = 100
 """Openings of the own lock file before giving up."""
 

@@ -8,7 +8,7 @@ Every error survives pickling, so it can cross a process boundary.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 
 def _restore(
@@ -39,11 +39,6 @@ class ObjStoreError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by facts, because constructors take keywords only."""
         return _restore, (type(self), self.facts, str(self))
-
-    def with_note(self, note: str) -> Self:
-        """Attach a note for the reader of a traceback and give the error back."""
-        self.add_note(note)
-        return self
 
 
 class StoreNotFoundError(ObjStoreError, FileNotFoundError):

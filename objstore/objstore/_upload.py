@@ -53,8 +53,3 @@ class Upload:
     def extents(self) -> tuple[Extent, ...]:
         """Where all chunks are that were appended before the meta."""
         return tuple(self._extents)
-
-    @property
-    def is_placed(self) -> bool:
-        """Say whether anything was appended that an abort must give back."""
-        return bool(self._extents)

@@ -12,7 +12,6 @@ from typing import Final
 
 # Of the standard library only itself: not what was installed into it, nor caches.
 _NOT_LIBRARY: Final = frozenset({"site-packages", "dist-packages", "__pycache__"})
-_READ_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
