@@ -32,6 +32,7 @@ from objstore_log._record import (
 )
 from objstore_log._scrub import FoundDamage, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
+from objstore_log._snapshot import LogSnapshot
 from objstore_log._space import Needs, ReclaimResult, SegmentPin
 from objstore_log._storage import Buffer, Lock, Storage
 from objstore_log._tickets import Guard, GuardTotals, Ticket
@@ -55,6 +56,7 @@ __all__ = [
     "Lock",
     "Log",
     "LogOptions",
+    "LogSnapshot",
     "MemoryStorage",
     "Needs",
     "NewRecord",

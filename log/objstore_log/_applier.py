@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from objstore_log._catalog import CatalogBusy, CatalogDamagedError
+from objstore_log._catalog_file import OPEN_WAIT_S, WRITE_WAIT_S
+from objstore_log._catalog_reader import CatalogSnapshot
 from objstore_log._core import LogCore
 from objstore_log._format import (
     COMMIT_BYTES,
@@ -19,15 +21,20 @@ from objstore_log._format import (
     RecordHeader,
     decode_record_header,
 )
-from objstore_log._overlay import Applied
+from objstore_log._overlay import Applied, NewestRecords
 from objstore_log._record import Kind, Record
 from objstore_log._replay import Replayed, replay
 from objstore_log._scan import Damage
 from objstore_log._segment import Segment
+from objstore_log.errors import BusyError, ObjStoreError, StorageError
 
 T = TypeVar("T")
 APPLY_ROWS_MAX: Final = 10_000
 """Rows of one transaction: sorted batches of about this size are the fastest."""
+REBUILD_TRIES: Final = 20
+"""How often a catalog is made anew because another process did so, too."""
+BUSY_TRIES: Final = 200
+"""How often a rebuild waits for the applying of another process: 10 s in all."""
 
 _logger = logging.getLogger("objstore")
 
@@ -90,7 +97,8 @@ class Applier:
         """Apply every durable commit of the overlay.
 
         Returns:
-            False when another process is applying just now: the overlay stays.
+            False when another process is applying just now, or the disk is full: the
+            overlay stays, and readers lay it over what the catalog has.
         """
         core = self._core
         while True:
@@ -109,11 +117,25 @@ class Applier:
                     continue
             except CatalogBusy:
                 return False
+            except StorageError as error:
+                _logger.warning(
+                    "%s: catalog not brought up: %s", core.storage.path, error
+                )
+                return False
             except CatalogDamagedError as error:
                 self.rebuild(str(error))
                 continue
             with core.mutex:
                 self._moved(applied)
+
+    def apply_behind(self) -> None:
+        """Apply where nobody waits for it: what fails is done by whoever needs it."""
+        try:
+            self.apply()
+        except (ObjStoreError, OSError) as error:
+            _logger.warning(
+                "%s: catalog not brought up: %s", self._core.storage.path, error
+            )
 
     def _moved(self, applied: Applied) -> None:
         if applied.place > self._applied.place:
@@ -128,25 +150,66 @@ class Applier:
             self.rebuild(str(error))
             return read()
 
+    def snapshot(self) -> tuple[NewestRecords, CatalogSnapshot]:
+        """Give what the catalog has and what lies above it, without a gap."""
+        core = self._core
+        while True:
+            with core.mutex:
+                # first what is above: what is applied meanwhile is in both then
+                newest = core.overlay.copy()
+                below = self._applied
+            taken = self.guarded(core.catalog.snapshot)
+            if taken.applied.place >= below.place:
+                return newest, taken
+            taken.release()
+            # another process has begun a new one, which we help to fill
+            self._rebuild_from(taken.applied)
+
     def rebuild(self, reason: str) -> None:
-        """Make the catalog anew from the log."""
+        """Make the catalog anew from the log.
+
+        Raises:
+            BusyError: a stopped process holds the catalog.
+        """
         core = self._core
         _logger.warning(
             "%s: catalog rebuilt from the log: %s", core.storage.path, reason
         )
         with core.mutex:
             core.cache.clear()
-            applied = core.catalog.reset()
-            self._applied = applied
-            self._moved(self._rebuild_from(applied))
+            for _ in range(REBUILD_TRIES - 1):
+                # another process may replace it meanwhile, too
+                with suppress(CatalogDamagedError):
+                    self._rebuild_once()
+                    return
+            self._rebuild_once()
+
+    def _rebuild_once(self) -> None:
+        try:
+            applied = self._core.catalog.reset()
+        except CatalogBusy as error:
+            raise _busy(error, OPEN_WAIT_S) from error
+        self._applied = applied
+        self._moved(self._rebuild_from(applied))
 
     def _rebuild_from(self, start: Applied) -> Applied:
         """Read the log again from a place and apply it up to the durable point."""
         applied = start
-        for batch in self._batches(start):
-            records, through = batch
-            applied = self._core.catalog.apply(records, through, after=applied)
+        for records, through in self._batches(start):
+            applied = self._apply_at_last(records, through, applied)
         return applied
+
+    def _apply_at_last(
+        self, records: list[Record], through: Applied, after: Applied
+    ) -> Applied:
+        """Apply commits although others apply, too."""
+        for _ in range(BUSY_TRIES - 1):
+            with suppress(CatalogBusy):
+                return self._core.catalog.apply(records, through, after=after)
+        try:
+            return self._core.catalog.apply(records, through, after=after)
+        except CatalogBusy as error:
+            raise _busy(error, BUSY_TRIES * WRITE_WAIT_S) from error
 
     def _batches(self, start: Applied) -> Iterator[tuple[list[Record], Applied]]:
         core = self._core
@@ -182,3 +245,7 @@ class Applier:
                     self._core.note_damage(segment, item)
                 else:
                     yield item
+
+
+def _busy(error: CatalogBusy, waited_s: float) -> BusyError:
+    return BusyError(path=str(error.facts["path"]), holder_pid=None, waited_s=waited_s)

@@ -4,7 +4,8 @@ Owns the content and its transactions. The log is the truth: a catalog that is d
 foreign or of another version is deleted and made anew, empty.
 Invariants:
 - `applied`, subjects, aggregates and projections move in one transaction.
-- No read transaction outlives its call, `check` and `rows` excepted.
+- No read transaction outlives its call; those of `check`, `rows` and `snapshot` are on
+  connections of their own.
 - A catalog whose file was replaced by another process says so at its next `apply`.
 """
 
@@ -13,18 +14,23 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from objstore_log import _catalog_schema as schema
 from objstore_log._catalog_file import CatalogFile, snapshot
+from objstore_log._catalog_reader import (
+    LAST,
+    CatalogReader,
+    CatalogSnapshot,
+    sound_sequence,
+)
 from objstore_log._catalog_schema import (
     CatalogBusy,
     CatalogDamagedError,
     Projection,
     State,
-    is_row_sound,
     row_checksum,
 )
 from objstore_log._overlay import Applied
@@ -37,21 +43,10 @@ CATALOG_CHECK_BYTES = 4 * 1024 * 1024
 """A file up to this size is checked whole when it is opened."""
 INSTANCE_BYTES = 16
 
-_LAST = "SELECT sequence, checksum FROM subjects WHERE subject = ?"
 _PUT = (
     "INSERT INTO subjects VALUES (?, ?, ?) ON CONFLICT (subject) DO UPDATE"
     " SET sequence = excluded.sequence, checksum = excluded.checksum"
 )
-_PAGE = (
-    "SELECT subject, sequence, checksum FROM subjects WHERE subject >= ?"
-    " ORDER BY subject LIMIT ?"
-)
-_PAGE_TO = (
-    "SELECT subject, sequence, checksum FROM subjects WHERE subject >= ?"
-    " AND subject < ? ORDER BY subject LIMIT ?"
-)
-_FACTS = "SELECT facts, number, checksum FROM segment_facts ORDER BY number"
-
 _logger = logging.getLogger("objstore")
 
 
@@ -73,6 +68,7 @@ class Catalog:
             projections: applied in this order.
         """
         self._file = CatalogFile(path)
+        self._reader = CatalogReader(self._file.reader, path)
         self._identity = identity
         self._projections = tuple(projections)
         self._instance = b""
@@ -245,8 +241,8 @@ class Catalog:
         # In the order of the tree: neighbours share pages.
         for subject in sorted(chains):
             sequences = chains[subject]
-            found = db.execute(_LAST, (subject,)).fetchall()
-            before = self._sound_sequence(subject, found)
+            found = db.execute(LAST, (subject,)).fetchall()
+            before = sound_sequence(subject, found, self._file.path)
             checksum = row_checksum(subject, sequences[-1])
             count += not found
             change += checksum - (found[0][1] if found else 0)
@@ -281,12 +277,7 @@ class Catalog:
         self, sql: str, parameters: Sequence[object] = ()
     ) -> list[tuple[Any, ...]]:
         """Run one short read of at most a page; its rows are not checked here."""
-        handle = self._file.reader
-        with handle.lock:
-            try:
-                return handle.opened().execute(sql, parameters).fetchall()
-            except schema.SQLITE_ERRORS as error:
-                raise schema.translated(error, self._file.path) from error
+        return self._reader.query(sql, parameters)
 
     def applied(self) -> Applied:
         """Give up to where the catalog has the log now, whoever applied it."""
@@ -305,66 +296,24 @@ class Catalog:
 
     def last(self, subject: bytes) -> int:
         """Give the last sequence of a subject, 0 when it has none."""
-        return self._sound_sequence(subject, self.query(_LAST, (subject,)))
-
-    def _sound_sequence(self, subject: bytes, found: list[tuple[Any, ...]]) -> int:
-        if not found:
-            return 0
-        if not is_row_sound(subject, *found[0]):
-            raise CatalogDamagedError(
-                path=self._file.path,
-                reason=f"the row of subject {subject!r} is damaged",
-            )
-        sequence: int = found[0][0]
-        return sequence
+        return self._reader.last(subject)
 
     def subjects(
         self, start: bytes, stop: bytes | None, limit: int
     ) -> list[tuple[bytes, int]]:
         """List at most `limit` subjects in `[start, stop)` with their sequences."""
-        if stop is None:
-            rows = self.query(_PAGE, (start, limit))
-        else:
-            rows = self.query(_PAGE_TO, (start, stop, limit))
-        before = None
-        for row in rows:
-            if not is_row_sound(*row) or (before is not None and row[0] <= before):
-                raise CatalogDamagedError(
-                    path=self._file.path, reason=f"a row behind {before!r} is damaged"
-                )
-            before = row[0]
-        return [(subject, sequence) for subject, sequence, _ in rows]
+        return self._reader.subjects(start, stop, limit)
 
-    # Facts about sealed segments: found again from the segments when they are missing
+    def snapshot(self) -> CatalogSnapshot:
+        """Show what it holds now for as long as somebody reads it.
 
-    def put_segment_facts(self, facts: Mapping[int, bytes]) -> None:
-        """Keep what was found out about sealed segments, by segment number."""
-        rows = [
-            (number, value, row_checksum(value, number))
-            for number, value in sorted(facts.items())
-        ]
-        with self._transaction() as db:
-            db.executemany("REPLACE INTO segment_facts VALUES (?, ?, ?)", rows)
-            db.execute("COMMIT")
-
-    def segment_facts(self) -> dict[int, bytes]:
-        """Give all kept facts by segment number."""
-        rows = self.query(_FACTS)
-        for row in rows:
-            if not is_row_sound(*row):
-                raise CatalogDamagedError(
-                    path=self._file.path, reason=f"the facts of {row[1]!r} are damaged"
-                )
-        return {number: facts for facts, number, _ in rows}
-
-    def drop_segment_facts(self, numbers: Sequence[int]) -> None:
-        """Forget the facts of segments that are gone."""
-        with self._transaction() as db:
-            db.executemany(
-                "DELETE FROM segment_facts WHERE number = ?",
-                [(number,) for number in numbers],
-            )
-            db.execute("COMMIT")
+        *Cost:* a connection; the WAL grows by what is applied meanwhile. A catalog in
+        memory is copied.
+        """
+        try:
+            return CatalogSnapshot(self._file.open_whole(), self._file.path)
+        except schema.SQLITE_ERRORS as error:
+            raise schema.translated(error, self._file.path) from error
 
     # The whole
 
@@ -384,10 +333,7 @@ class Catalog:
             return False
 
     def rows(self) -> Iterator[tuple[object, ...]]:
-        """Give subjects and projections, the same however they came to be.
-
-        Facts about segments are left out: they depend on what was asked for.
-        """
+        """Give subjects and projections, the same however they came to be."""
         with self._whole() as db:
             for subject, sequence, _ in schema.subject_rows(db):
                 yield "subjects", subject, sequence

@@ -162,26 +162,34 @@ class CatalogFile:
                 total += Path(self.path + suffix).stat().st_size
         return total
 
-    @contextmanager
-    def whole(self) -> Generator[sqlite3.Connection]:
-        """Give a private connection that shows one snapshot of everything."""
+    def open_whole(self) -> Handle:
+        """Open a private connection that shows one snapshot of everything."""
+        handle = Handle()
         with self.writer.lock, self.opening_alone():
             writer = self.writer.opened()
             self.refuse_replaced()
-            db = connect(self.path, READ_WAIT_S)
+            db = handle.db = connect(self.path, READ_WAIT_S)
             try:
                 if self.is_memory:
                     db.deserialize(writer.serialize())
                 else:
                     use_wal(db, self.path)
+                # the snapshot is that of the first read, not of the beginning
+                db.execute("BEGIN")
+                db.execute("SELECT count(*) FROM sqlite_master").fetchall()
             except BaseException:
-                db.close()
+                handle.close()
                 raise
+        return handle
+
+    @contextmanager
+    def whole(self) -> Generator[sqlite3.Connection]:
+        """Give a private connection that shows one snapshot of everything."""
+        handle = self.open_whole()
         try:
-            with snapshot(db):
-                yield db
+            yield handle.opened()
         finally:
-            db.close()
+            handle.close()
 
 
 @contextmanager

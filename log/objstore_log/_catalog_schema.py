@@ -1,8 +1,7 @@
 """The catalog's tables, its checksums and its connections; no state.
 
 A catalog file holds `catalog_state` (one row: whose it is, up to where it has the log,
-the aggregate over all subjects), `subjects`, `segment_facts` and the tables of the
-projections.
+the aggregate over all subjects), `subjects` and the tables of the projections.
 Bits flip: every row carries a checksum, and the aggregate tells a missing row.
 """
 
@@ -19,7 +18,7 @@ from objstore_log._overlay import Applied
 from objstore_log._record import Record
 from objstore_log.errors import ObjStoreError, StorageError
 
-FORMAT = 1
+FORMAT = 2
 """Another number on disk and the catalog is made anew."""
 MASK = (1 << 63) - 1
 """SQLite's integers have a sign; checksums give up one bit for it."""
@@ -35,8 +34,6 @@ _STATE_TABLE = """CREATE TABLE catalog_state (
     subject_count INTEGER, subject_sum INTEGER, checksum INTEGER)"""
 _SUBJECTS_TABLE = """CREATE TABLE subjects (
     subject BLOB PRIMARY KEY, sequence INTEGER, checksum INTEGER) WITHOUT ROWID"""
-_FACTS_TABLE = """CREATE TABLE segment_facts (
-    number INTEGER PRIMARY KEY, facts BLOB, checksum INTEGER)"""
 _PRAGMAS: tuple[str, ...] = (
     "PRAGMA synchronous = NORMAL",
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
@@ -218,7 +215,7 @@ def create(
     projections: Sequence[Projection],
 ) -> State:
     """Make the tables of an empty database, in the caller's transaction."""
-    for statement in (_STATE_TABLE, _SUBJECTS_TABLE, _FACTS_TABLE):
+    for statement in (_STATE_TABLE, _SUBJECTS_TABLE):
         db.execute(statement)
     for projection in projections:
         projection.create(db)
@@ -284,7 +281,4 @@ def are_tables_sound(
         count, total = count + 1, total + row[2]
     if (count, total & MASK) != (state.subject_count, state.subject_sum):
         return False
-    facts = db.execute("SELECT facts, number, checksum FROM segment_facts")
-    return all(is_row_sound(*row) for row in facts) and all(
-        projection.check(db) for projection in projections
-    )
+    return all(projection.check(db) for projection in projections)

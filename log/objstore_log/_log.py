@@ -22,6 +22,7 @@ from objstore_log._record import Appended, Kind, NewRecord, Record
 from objstore_log._refusals import refusals
 from objstore_log._scrub import Scrubber, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
+from objstore_log._snapshot import LogSnapshot
 from objstore_log._space import (
     Announcer,
     Needs,
@@ -128,7 +129,7 @@ class Log:
     def _recover_whole(self) -> None:
         core = self._core
         core.wake_waiters = self._waiters.wake
-        core.apply_overlay = self._applier.apply
+        core.apply_overlay = self._applier.apply_behind
         head = core.head_file.read()
         if head is not None:
             core.segments.fallback_marker = (head.segment, head.marker)
@@ -189,7 +190,8 @@ class Log:
             if not keeps_pinned:
                 deadline = time.monotonic() + CLOSE_WAIT_S
                 self._loop.close_batches(lambda: time.monotonic() < deadline)
-                self._applier.apply()
+                # the log is whole without it
+                self._applier.apply_behind()
 
     def abandon_after_fork(self) -> None:
         """Make every later use in a forked child an error."""
@@ -256,7 +258,7 @@ class Log:
         if is_running(thread):
             return
         thread = threading.Thread(
-            target=self._applier.apply, name="objstore-applier", daemon=True
+            target=self._applier.apply_behind, name="objstore-applier", daemon=True
         )
         self._applying = thread
         thread.start()
@@ -348,6 +350,11 @@ class Log:
                 lambda: self._core.catalog.subjects(start, stop, limit)
             )
             return self._core.overlay.merge(rows, start, stop, limit)
+
+    def snapshot(self) -> LogSnapshot:
+        """Show last sequences and projections as of now until it is released."""
+        self.apply()
+        return LogSnapshot(*self._applier.snapshot())
 
     # --- reading --------------------------------------------------------------
 

@@ -52,18 +52,62 @@ class OverlayBatch:
     through: Applied
 
 
-class Overlay:
+class NewestRecords:
+    """The newest record of each subject, to be laid over what the catalog has."""
+
+    def __init__(self, newest: dict[bytes, Record] | None = None) -> None:
+        self._newest: dict[bytes, Record] = {} if newest is None else newest
+        self._sorted: list[bytes] | None = None
+
+    def copy(self) -> NewestRecords:
+        """Give what is kept now, which changes no more."""
+        return NewestRecords(dict(self._newest))
+
+    def last(self, subject: bytes) -> Record | None:
+        """Give the newest kept record of a subject."""
+        return self._newest.get(subject)
+
+    def subjects(self, start: bytes, stop: bytes | None) -> list[tuple[bytes, Record]]:
+        """List kept subjects in `[start, stop)` with their newest records, sorted."""
+        if self._sorted is None:
+            self._sorted = sorted(self._newest)
+        first = bisect_left(self._sorted, start)
+        end = len(self._sorted) if stop is None else bisect_left(self._sorted, stop)
+        newest = self._newest
+        return [(subject, newest[subject]) for subject in self._sorted[first:end]]
+
+    def merge(
+        self,
+        page: Sequence[tuple[bytes, int]],
+        start: bytes,
+        stop: bytes | None,
+        limit: int,
+    ) -> list[tuple[bytes, int]]:
+        """Lay the overlay over `catalog.subjects(start, stop, limit)`.
+
+        Returns:
+            At most `limit` rows, sorted, as if everything had been applied.
+        """
+        # Behind the end of a full page the catalog may have rows that it did not show.
+        if len(page) == limit:
+            stop = page[-1][0] + b"\0" if page else start
+        merged = dict(page)
+        for subject, record in self.subjects(start, stop):
+            merged[subject] = max(record.sequence, merged.get(subject, 0))
+        return sorted(merged.items())[:limit]
+
+
+class Overlay(NewestRecords):
     """The commits above the catalog, bounded by rows and by bytes.
 
     The bound is a signal (`is_full`), not a refusal: what is committed must be kept.
     """
 
     def __init__(self, limit: int, *, bytes_limit: int = OVERLAY_BYTES_MAX) -> None:
+        super().__init__()
         self._limit = limit
         self._bytes_limit = bytes_limit
         self._commits: deque[OverlayBatch] = deque()
-        self._newest: dict[bytes, Record] = {}
-        self._sorted: list[bytes] | None = []
         self._bytes = 0
         self.rows = 0
         """Records that are kept, superseded ones included."""
@@ -103,39 +147,6 @@ class Overlay:
         if subject not in self._newest:
             self._sorted = None
         self._newest[subject] = record
-
-    def last(self, subject: bytes) -> Record | None:
-        """Give the newest kept record of a subject."""
-        return self._newest.get(subject)
-
-    def subjects(self, start: bytes, stop: bytes | None) -> list[tuple[bytes, Record]]:
-        """List kept subjects in `[start, stop)` with their newest records, sorted."""
-        if self._sorted is None:
-            self._sorted = sorted(self._newest)
-        first = bisect_left(self._sorted, start)
-        end = len(self._sorted) if stop is None else bisect_left(self._sorted, stop)
-        newest = self._newest
-        return [(subject, newest[subject]) for subject in self._sorted[first:end]]
-
-    def merge(
-        self,
-        page: Sequence[tuple[bytes, int]],
-        start: bytes,
-        stop: bytes | None,
-        limit: int,
-    ) -> list[tuple[bytes, int]]:
-        """Lay the overlay over `catalog.subjects(start, stop, limit)`.
-
-        Returns:
-            At most `limit` rows, sorted, as if everything had been applied.
-        """
-        # Behind the end of a full page the catalog may have rows that it did not show.
-        if len(page) == limit:
-            stop = page[-1][0] + b"\0" if page else start
-        merged = dict(page)
-        for subject, record in self.subjects(start, stop):
-            merged[subject] = max(record.sequence, merged.get(subject, 0))
-        return sorted(merged.items())[:limit]
 
     def has_batch(self, durable_sequence: int) -> bool:
         """Say whether `take_batch` would give a commit."""

@@ -204,6 +204,9 @@ class ObjectStore(BucketWrites):
     ) -> AsyncIterator[ObjectInfo]:
         """Go through objects and links as `list` does, holding one page of them.
 
+        Guarantee: what is there from beginning to end comes once. Each page is of its
+        own moment, so of changes made meanwhile some are seen; `list` gives one moment.
+
         Args:
             prefix: What the names begin with.
             start_after: Only names behind this one.

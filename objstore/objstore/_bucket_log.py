@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from objstore._bucket_metas import BucketMetas
+from objstore._bucket_metas import BucketMetas, BucketSnapshot
 from objstore._bucket_records import (
     absolute,
     bucket_change,
@@ -286,6 +286,11 @@ class BucketLog:
         found = self._metas.page(prefix, start_after, limit, as_of)
         self._check_not_gone()
         return found
+
+    def snapshot(self) -> BucketSnapshot:
+        """Keep for pages what the names are now."""
+        self._check_not_gone()
+        return BucketSnapshot(self._metas, self.log.snapshot())
 
     def due(self, time_ns: int, limit: int) -> list[StoredMeta]:
         """Give live metas that have expired by a time, oldest first."""

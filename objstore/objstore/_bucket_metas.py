@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from objstore._bucket_records import (
     behind,
@@ -12,15 +12,30 @@ from objstore._bucket_records import (
     meta_subject_of,
     record_of_row,
 )
-from objstore._engine import StoredMeta
+from objstore._dropped import HeldPin
+from objstore._engine import Page, PinHandle, StoredMeta
 from objstore.errors import CorruptionError
-from objstore_log import Log, Record
+from objstore_log import CatalogDamagedError, Log, LogSnapshot, Record
 from objstore_log.errors import SequenceGoneError
 
 _COLUMNS: Final = "sequence, name, nuid, time_ns, body, checksum"
 _QUERY_ROWS_MAX: Final = 500
 _TRIES: Final = 20
 """How often something is looked up that was replaced and reclaimed meanwhile."""
+
+
+class _LookUps(Protocol):
+    """What a page is read from: a log, or a snapshot of one."""
+
+    def query(
+        self, sql: str, parameters: Sequence[object] = ()
+    ) -> list[tuple[object, ...]]: ...
+
+    def last(self, subject: bytes) -> tuple[int, Record | None]: ...
+
+    def subjects(
+        self, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[bytes, int]]: ...
 
 
 class BucketMetas:
@@ -80,11 +95,30 @@ class BucketMetas:
         """
         for _ in range(_TRIES - 1):
             with suppress(SequenceGoneError):
-                return self._page(prefix, start_after, limit, as_of)
-        return self._page(prefix, start_after, limit, as_of)
+                return self._page(self._log, prefix, start_after, limit, as_of)
+        return self._page(self._log, prefix, start_after, limit, as_of)
+
+    def page_of(
+        self, snapshot: LogSnapshot, prefix: str, start_after: str | None, limit: int
+    ) -> list[StoredMeta]:
+        """Give the newest metas of a snapshot in name order.
+
+        Raises:
+            SequenceGoneError: the snapshot is damaged where the log has no copy.
+        """
+        try:
+            return self._page(snapshot, prefix, start_after, limit, None)
+        except CatalogDamagedError as error:
+            self._log.rebuild_catalog(str(error))
+            raise SequenceGoneError(sequence=0) from error
 
     def _page(
-        self, prefix: str, start_after: str | None, limit: int, as_of: int | None
+        self,
+        source: _LookUps,
+        prefix: str,
+        start_after: str | None,
+        limit: int,
+        as_of: int | None,
     ) -> list[StoredMeta]:
         start = meta_subject_of(prefix)
         stop = behind(start)
@@ -92,21 +126,23 @@ class BucketMetas:
             start = max(start, meta_subject_of(start_after) + b"\0")
         found: list[StoredMeta] = []
         while len(found) < limit:
-            rows = self._log.subjects(start, stop, limit)
+            rows = source.subjects(start, stop, limit)
             wanted = [row for row in rows if as_of is None or row[1] <= as_of]
-            found += self._metas(wanted[: limit - len(found)])
+            found += self._metas(source, wanted[: limit - len(found)])
             if len(rows) < limit:
                 break
             start = rows[-1][0] + b"\0"
         return found
 
-    def _metas(self, rows: Sequence[tuple[bytes, int]]) -> list[StoredMeta]:
+    def _metas(
+        self, source: _LookUps, rows: Sequence[tuple[bytes, int]]
+    ) -> list[StoredMeta]:
         """Read many metas with few queries."""
         by_sequence: dict[int, Record] = {}
         for at in range(0, len(rows), _QUERY_ROWS_MAX):
             sequences = [sequence for _, sequence in rows[at : at + _QUERY_ROWS_MAX]]
             marks = ",".join("?" * len(sequences))
-            for row in self._log.query(
+            for row in source.query(
                 f"SELECT {_COLUMNS} FROM metas WHERE sequence IN ({marks})",  # noqa: S608
                 sequences,
             ):
@@ -117,12 +153,12 @@ class BucketMetas:
         for subject, sequence in rows:
             record = by_sequence.get(sequence)
             if record is None or record.subject != subject:
-                record = self._listed(subject, sequence)
+                record = self._listed(source, subject, sequence)
             if record is not None:
                 metas.append(self._decode(record))
         return metas
 
-    def _listed(self, subject: bytes, sequence: int) -> Record | None:
+    def _listed(self, source: _LookUps, subject: bytes, sequence: int) -> Record | None:
         """Give the record of a listed name, superseded or not; `None` when damaged.
 
         A newer one would be of another moment than the rest of the list. Damage must
@@ -131,7 +167,7 @@ class BucketMetas:
         Raises:
             SequenceGoneError: it was replaced, and reclaimed.
         """
-        last, record = self._log.last(subject)
+        last, record = source.last(subject)
         if record is not None and last == sequence and len(record.body):
             return record
         try:
@@ -155,3 +191,28 @@ class BucketMetas:
             self._log.rebuild_catalog("a meta row is damaged")
             return self.due(time_ns, limit)
         return [self._decode(record) for record in records if record is not None]
+
+
+class BucketSnapshot:
+    """The names of a bucket as of one moment, until it is released."""
+
+    def __init__(self, metas: BucketMetas, snapshot: LogSnapshot) -> None:
+        self._metas = metas
+        self._snapshot = snapshot
+
+    def page(
+        self, prefix: str, start_after: str | None, limit: int
+    ) -> list[StoredMeta]:
+        """Give metas in name order. Raises as `BucketMetas.page_of`."""
+        return self._metas.page_of(self._snapshot, prefix, start_after, limit)
+
+    def release(self) -> None:
+        """Let go; idempotent."""
+        self._snapshot.release()
+
+
+def page_of_snapshot(op: Page, handle: PinHandle) -> list[StoredMeta]:
+    """Give the page of a snapshot that an operation asks for."""
+    held = handle.held if isinstance(handle, HeldPin) else handle
+    assert isinstance(held, BucketSnapshot), handle
+    return held.page(op.prefix, op.start_after, op.limit)

@@ -13,6 +13,7 @@ from weakref import finalize
 
 from objstore._engine import PinHandle
 from objstore.errors import ObjStoreError
+from objstore_log import uninterrupted
 
 
 class Dropped:
@@ -28,7 +29,8 @@ class Dropped:
     def settle(self) -> None:
         """Do it; what fails was given back by something larger already."""
         while self._left:
-            with suppress(ObjStoreError, OSError, IndexError):
+            # Ctrl-C between the two would lose what was taken out
+            with uninterrupted, suppress(ObjStoreError, OSError, IndexError):
                 self._left.popleft()()
 
     def pin(self, pin: PinHandle) -> HeldPin:
@@ -51,5 +53,6 @@ class HeldPin:
 
     def release(self) -> None:
         """Let go; idempotent."""
-        self._forget.detach()
-        self._pin.release()
+        with uninterrupted:
+            self._forget.detach()
+            self._pin.release()

@@ -14,7 +14,7 @@ import anyio
 from anyio import CapacityLimiter
 
 from objstore import _engine as ops
-from objstore._bucket_log import BucketLog
+from objstore._bucket_metas import page_of_snapshot
 from objstore._bucket_state import SEALED
 from objstore._embedded_errors import bucket_of, explained, read_pinned, refused
 from objstore._embedded_store import EmbeddedStore, acquire_store, release_store
@@ -133,7 +133,7 @@ class EmbeddedEngine:
     def run(self, op: Op[T]) -> T:
         """Carry an operation out, blocking this thread."""
         self._check()
-        opened = self._opened(op)
+        before = self._before(op)
         answer: T
         try:
             if type(op) in _WHOLE:
@@ -142,18 +142,20 @@ class EmbeddedEngine:
             else:
                 answer = _HANDLERS[type(op)](self._store, op)
         except (ObjStoreError, OSError) as error:
-            answer = self._saved(op, opened, error)
+            answer = self._saved(op, before, error)
         return answer
 
-    def _opened(self, op: Op[Any]) -> BucketLog | None:
-        return self._store.opened(bucket_of(op))
+    def _before(self, op: Op[Any]) -> bytes | None:
+        """Give which bucket it is that an operation begins in."""
+        name = bucket_of(op)
+        return self._store.identity(name) if name else None
 
     def _saved(
-        self, op: Op[T], opened: BucketLog | None, error: ObjStoreError | OSError
+        self, op: Op[T], before: bytes | None, error: ObjStoreError | OSError
     ) -> T:
         """Give what a pin still holds of a deleted bucket, or raise what happened."""
         self._check()
-        told = explained(self._store, op, opened, error)
+        told = explained(self._store, op, before, error)
         if isinstance(told, BucketNotFoundError) and isinstance(op, ops.ReadChunks):
             chunks: Any = read_pinned(op)
             if chunks is not None:
@@ -167,11 +169,11 @@ class EmbeddedEngine:
     async def arun(self, op: Op[T]) -> T:
         """Carry an operation out on asyncio or trio."""
         self._check()
-        opened = self._opened(op)
+        before = self._before(op)
         try:
             answer: T = await self._answer(op)
         except (ObjStoreError, OSError) as error:
-            answer = self._saved(op, opened, error)
+            answer = self._saved(op, before, error)
         return answer
 
     async def _answer(self, op: Op[Any]) -> Any:
@@ -270,8 +272,14 @@ def _changes(store: EmbeddedStore, op: ops.Changes) -> ops.ChangePage:
 
 
 def _page(store: EmbeddedStore, op: ops.Page) -> list[ops.StoredMeta]:
+    if op.snapshot is not None:
+        return page_of_snapshot(op, op.snapshot)
     bucket = store.bucket(op.bucket)
     return bucket.page(op.prefix, op.start_after, op.limit, op.as_of)
+
+
+def _snapshot(store: EmbeddedStore, op: ops.Snapshot) -> ops.PinHandle:
+    return store.dropped.pin(store.bucket(op.bucket).snapshot())
 
 
 def _read_chunks(store: EmbeddedStore, op: ops.ReadChunks) -> list[ops.Buffer]:
@@ -310,6 +318,7 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.ReadChunks: _read_chunks,
     ops.Pin: _pin,
     ops.Page: _page,
+    ops.Snapshot: _snapshot,
     ops.Changes: _changes,
     ops.VisibleSequence: lambda store, op: store.bucket(op.bucket).log.visible_sequence,
     ops.WaitForChange: _wait,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from objstore._bucket_log import BucketLog
 from objstore._bucket_space import ContentPin
 from objstore._dropped import HeldPin
 from objstore._embedded_store import EmbeddedStore
@@ -20,14 +19,25 @@ from objstore.errors import (
     ObjStoreError,
     StorageError,
 )
+from objstore_log import CatalogDamagedError
 from objstore_log.errors import SequenceGoneError
 
-_DOUBTFUL = (ClosedError, CorruptionError, SequenceGoneError, StorageError)
+_DOUBTFUL = (
+    CatalogDamagedError,
+    ClosedError,
+    CorruptionError,
+    SequenceGoneError,
+    StorageError,
+)
 """What a deletion may look like."""
 
 
 def bucket_of(op: Op[Any]) -> str:
-    """Give the name of the bucket that an operation works in; empty when in none."""
+    """Give the name of the bucket that an operation works in; empty when in none.
+
+    Making and deleting a bucket are in none: the store itself tells what became of it,
+    and that it is gone afterwards is no failure of either.
+    """
     if isinstance(op, GetBucket | UpdateBucket):
         return op.name
     return getattr(op, "bucket", "")
@@ -36,7 +46,7 @@ def bucket_of(op: Op[Any]) -> str:
 def explained(
     store: EmbeddedStore,
     op: Op[Any],
-    opened: BucketLog | None,
+    before: bytes | None,
     error: ObjStoreError | OSError,
 ) -> ObjStoreError | OSError:
     """Give the error that says why an operation failed, which may be the same one.
@@ -44,13 +54,13 @@ def explained(
     Args:
         store: Where it failed.
         op: The operation.
-        opened: The bucket's log that was open before it.
+        before: The bucket's identity before it.
         error: What it ended with.
     """
     if isinstance(error, ObjStoreError) and not isinstance(error, _DOUBTFUL):
         return error
     name = bucket_of(op)
-    if name and store.is_deleted(name, opened):
+    if name and store.is_gone(name, before):
         return BucketNotFoundError(bucket=name)
     if isinstance(error, ObjStoreError | TimeoutError):
         return error

@@ -6,11 +6,13 @@ process never competes with itself for the log's locks. A forked child may not u
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import weakref
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,14 +38,22 @@ from objstore._store_directory import (
 from objstore.errors import (
     BucketExistsError,
     BucketNotFoundError,
+    CorruptionError,
     ForkedError,
     ObjStoreError,
+    StorageError,
 )
 from objstore_log import Environment, Log, LogOptions, MemoryStorage, Storage, Writers
 
 LOG_ID_BYTES: Final = 16
 MEMORY_NUMBER: Final = 0
 """Buckets in memory have no number: no directory belongs to them."""
+_HIDING: Final = (
+    "this process has it in memory and another one in files: delete_object_store({!r}) "
+    "here gives up the one in memory, then the one in files is found"
+)
+_BESIDE_OTHERS: Final = {errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST}
+"""What removing a directory may end with when others remove or open it, too."""
 
 
 class EmbeddedStore:
@@ -92,34 +102,62 @@ class EmbeddedStore:
         return sorted({*kept, *self.registry.damaged_names(), *self._memory})
 
     def create(self, name: str, document: bytes, options: BucketOptions) -> BucketState:
-        """Create a bucket.
+        """Create a bucket; gives it as it was made, though it may be deleted already.
 
         Raises:
             BucketExistsError: with the existing state as `state`.
         """
-        log_id = self.directory.environment.random_bytes(LOG_ID_BYTES)
+        while True:
+            try:
+                made = self._make(name, document, options)
+                break
+            except BucketExistsError as error:
+                existing = self.identity(name)
+                try:
+                    state = self._state(name, existing)
+                except BucketNotFoundError:
+                    if not self.is_gone(name, existing):
+                        raise
+                    # deleted since: now it can be made
+                    continue
+                raise BucketExistsError(bucket=name, state=state) from error
         try:
-            if name in self._memory or (options.in_memory and not self.in_memory):
-                self._create_in_memory(name, document, options, log_id)
-            else:
-                self.registry.create(name, document, log_id)
-        except BucketExistsError as error:
-            raise BucketExistsError(
-                bucket=name, state=self.bucket(name).state()
-            ) from error
-        return self.bucket(name).state()
+            return self._state(name, made.log_id)
+        except BucketNotFoundError:
+            limit, sequence = options.max_bytes, made.sequence
+            incarnation = made.log_id.hex()
+            return BucketState(name, document, incarnation, False, limit, sequence)  # noqa: FBT003 - `sealed`
 
-    def _create_in_memory(
-        self, name: str, document: bytes, options: BucketOptions, log_id: bytes
-    ) -> None:
-        with self._lock:
-            found = self.registry.find(name)
-            exists = found is not None and not found.is_deleted
-            if exists or name in self._memory:
-                raise BucketExistsError(bucket=name)
-            self._memory[name] = BucketEntry(
+    def _state(self, name: str, log_id: bytes | None) -> BucketState:
+        """Give a bucket's state.
+
+        Raises:
+            BucketNotFoundError: the bucket of that identity is deleted.
+        """
+        try:
+            return self.bucket(name, log_id.hex() if log_id else None).state()
+        except (ObjStoreError, OSError) as error:
+            if self.is_gone(name, log_id):
+                raise BucketNotFoundError(bucket=name) from error
+            raise
+
+    def _make(self, name: str, document: bytes, options: BucketOptions) -> BucketEntry:
+        log_id = self.directory.environment.random_bytes(LOG_ID_BYTES)
+        if name in self._memory or (options.in_memory and not self.in_memory):
+            entry = BucketEntry(
                 name, MEMORY_NUMBER, log_id, document, 0, options=options
             )
+            return self._make_in_memory(entry)
+        return self.registry.create(name, document, log_id)
+
+    def _make_in_memory(self, entry: BucketEntry) -> BucketEntry:
+        with self._lock:
+            found = self.registry.find(entry.name)
+            exists = found is not None and not found.is_deleted
+            if exists or entry.name in self._memory:
+                raise BucketExistsError(bucket=entry.name)
+            self._memory[entry.name] = entry
+            return entry
 
     def _entry(self, name: str) -> BucketEntry:
         kept = self._memory.get(name)
@@ -128,7 +166,9 @@ class EmbeddedStore:
         found = self.registry.find(name)
         if found is not None and not found.is_deleted:
             # another process made it, which cannot see this one's
-            raise BucketExistsError(bucket=name, differing=("storage",))
+            raise BucketExistsError(
+                bucket=name, differing=("storage",), hint=_HIDING.format(name)
+            )
         return kept
 
     def bucket(self, name: str, incarnation: str | None = None) -> BucketLog:
@@ -154,25 +194,37 @@ class EmbeddedStore:
 
     def _open_current(self, name: str) -> BucketLog:
         with self._lock:
-            # read anew: another thread may have deleted and made it meanwhile
-            entry = self._entry(name)
-            found = self._buckets.get(name)
-            if found is not None and found.entry.log_id == entry.log_id:
-                if found.entry != entry:
-                    self._configure(found, entry)
-                return found
-            self._abandon(name)
+            while True:
+                # read anew: somebody may have deleted and made it meanwhile
+                entry = self._entry(name)
+                found = self._buckets.get(name)
+                if found is not None and found.entry.log_id == entry.log_id:
+                    if found.entry != entry:
+                        self._configure(found, entry)
+                    return found
+                self._abandon(name)
+                found = self._open_live(entry)
+                if found is not None:
+                    self._buckets[name] = found
+                    return found
+
+    def _open_live(self, entry: BucketEntry) -> BucketLog | None:
+        """Open a bucket's log; gives `None` when the bucket is deleted meanwhile."""
+        try:
             found = self._open_bucket(entry)
-            if self.is_deleted(name, found):
-                # its directory may have gone, and been made again by the opening
-                found.abandon()
-                raise BucketNotFoundError(bucket=name)
-            self._buckets[name] = found
-            return found
+        except (ObjStoreError, OSError):
+            if self.is_gone(entry.name, entry.log_id):
+                return None
+            raise
+        if self.is_gone(entry.name, entry.log_id):
+            # its directory may have gone, and been made again by the opening
+            found.abandon()
+            return None
+        return found
 
     def _forget_deleted(self, name: str) -> None:
         with self._lock:
-            if self.is_deleted(name, None):
+            if self.is_gone(name, None):
                 self._abandon(name)
 
     def _abandon(self, name: str) -> None:
@@ -182,20 +234,24 @@ class EmbeddedStore:
         if found is not None:
             found.abandon()
 
-    def opened(self, name: str) -> BucketLog | None:
-        """Give the log that is open under a name, of whatever incarnation."""
-        return self._buckets.get(name)
+    def identity(self, name: str) -> bytes | None:
+        """Give the log id of what has a name now: empty when nothing has it.
 
-    def is_deleted(self, name: str, opened: BucketLog | None) -> bool:
-        """Say whether a bucket is deleted, or is not the one that was opened."""
+        `None` when nobody knows, because the registry cannot be read.
+        """
         try:
-            entry = self._memory.get(name) or self.registry.get(name)
-        except BucketNotFoundError:
-            return True
+            entry = self._memory.get(name) or self.registry.find(name)
         except (ObjStoreError, OSError):
-            # nobody knows: what the bucket's own log says counts
-            return False
-        return opened is not None and entry.log_id != opened.entry.log_id
+            return None
+        return b"" if entry is None or entry.is_deleted else entry.log_id
+
+    def is_gone(self, name: str, log_id: bytes | None) -> bool:
+        """Say whether a bucket is deleted; one of the name with another id is another.
+
+        When nobody knows it is not: what its own log says counts.
+        """
+        now = self.identity(name)
+        return now is not None and (not now or log_id not in {None, now})
 
     def space(self, name: str, incarnation: str | None = None) -> BucketSpace:
         """Give what looks after a bucket's space. Raises as `bucket`."""
@@ -228,7 +284,11 @@ class EmbeddedStore:
             writers=writers,
             projections=[ObjectProjection()],
         )
-        return BucketLog(entry, options, log)
+        try:
+            return BucketLog(entry, options, log)
+        except BaseException:
+            log.abandon(partial(BucketNotFoundError, bucket=entry.name))
+            raise
 
     def _log_options(self, options: BucketOptions) -> LogOptions:
         made = LogOptions(sync=options.sync)
@@ -255,7 +315,7 @@ class EmbeddedStore:
                 self._memory[name] = entry
             else:
                 entry = self.registry.update(name, document, expected=op.expected)
-            bucket = self.bucket(name)
+            bucket = self.bucket(name, entry.log_id.hex())
             bucket.note_config(entry)
             return bucket.state()
 
@@ -270,22 +330,36 @@ class EmbeddedStore:
                 self._abandon(name)
                 return
             bucket = self.bucket(name)
-            self.registry.delete(name)
+            while not self.registry.delete(name, bucket.entry.log_id):
+                # another one has the name by now
+                bucket = self.bucket(name)
+            number = bucket.entry.number
             try:
                 bucket.seal(GONE)
+            except (CorruptionError, FileNotFoundError, StorageError):
+                # another process's retention may be removing it
+                self._remove_gone(number)
+                if number in self.directory.log_numbers():
+                    raise
             finally:
                 self._abandon(name)
             # it is deleted; what another process still has there goes with retention
             with suppress(OSError):
-                self.directory.remove_log(bucket.entry.number)
+                self.directory.remove_log(number)
 
     def remove_leftovers(self) -> None:
-        """Remove the directories of deleted buckets that a crash left."""
-        gone = {item.number for item in self.registry.entries() if item.is_deleted}
-        live = {item.number for item in self.registry.entries() if not item.is_deleted}
+        """Remove what a crash left of deleted buckets, or who opened one too late."""
         for number in self.directory.log_numbers():
-            if number in gone - live:
-                self.directory.remove_log(number)
+            if self.registry.is_gone(number):
+                self._remove_gone(number)
+
+    def _remove_gone(self, number: int) -> None:
+        """Remove a log's directory, although others remove it or open it, too."""
+        try:
+            self.directory.remove_log(number)
+        except OSError as error:
+            if error.errno not in _BESIDE_OTHERS:
+                raise
 
     def close(self) -> None:
         """Close every log and give the writer lock back, whichever of them fails."""
@@ -298,14 +372,14 @@ class EmbeddedStore:
 
     def _close_bucket(self, bucket: BucketLog) -> None:
         name = bucket.entry.name
-        if self.is_deleted(name, bucket):
+        if self.is_gone(name, bucket.entry.log_id):
             bucket.abandon()
             return
         try:
             bucket.close()
         except (ObjStoreError, OSError):
             # another process may have deleted it this moment
-            if not self.is_deleted(name, bucket):
+            if not self.is_gone(name, bucket.entry.log_id):
                 raise
 
     def abandon_after_fork(self) -> None:

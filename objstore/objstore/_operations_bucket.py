@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from objstore import _engine as ops
@@ -35,20 +36,28 @@ def create_bucket(
     *,
     sync: Sync,
 ) -> Steps[str]:
-    """Create a bucket, or find it there with the same configuration."""
+    """Create a bucket, or find it there with the same configuration.
+
+    Guarantee: at some moment meanwhile it was there, though others may delete it.
+    """
     wanted = resolve_config(config, params, sync=sync)
     _check_engine(engine, wanted)
     op = ops.CreateBucket(wanted.bucket, encode_config(wanted), engine_options(wanted))
-    try:
-        yield from call(op)
-    except BucketExistsError as error:
-        state = error.state or (yield from call(ops.GetBucket(wanted.bucket)))
-        differing = differing_fields(config_of(state.document), wanted)
-        if differing:
-            raise BucketExistsError(
-                bucket=wanted.bucket, differing=differing, state=state
-            ) from None
-    return wanted.bucket
+    while True:
+        try:
+            yield from call(op)
+        except BucketExistsError as error:
+            try:
+                state = error.state or (yield from call(ops.GetBucket(wanted.bucket)))
+            except BucketNotFoundError:
+                # deleted since: now it can be made
+                continue
+            differing = differing_fields(config_of(state.document), wanted)
+            if differing:
+                raise BucketExistsError(
+                    bucket=wanted.bucket, differing=differing, state=state
+                ) from None
+        return wanted.bucket
 
 
 def _check_engine(engine: Engine, config: ObjectStoreConfig) -> None:
@@ -62,13 +71,17 @@ def _check_engine(engine: Engine, config: ObjectStoreConfig) -> None:
 def bind_bucket(engine: Engine, bucket: str, *, create: bool, sync: Sync) -> Steps[str]:
     """Find a bucket, or create it."""
     check_bucket_name(bucket)
-    try:
-        yield from call(ops.GetBucket(bucket))
-    except BucketNotFoundError:
-        if not create:
-            raise
-        yield from create_bucket(engine, bucket, {}, sync=sync)
-    return bucket
+    while True:
+        try:
+            yield from call(ops.GetBucket(bucket))
+        except BucketNotFoundError:
+            if not create:
+                raise
+        else:
+            return bucket
+        # whoever was first may have made it otherwise, which is no matter here
+        with suppress(BucketExistsError):
+            return (yield from create_bucket(engine, bucket, {}, sync=sync))
 
 
 def update_bucket(

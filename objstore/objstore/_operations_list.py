@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from objstore._document import info_of
-from objstore._engine import (
-    Changes,
-    Page,
-    Steps,
-    StoredMeta,
-    VisibleSequence,
-    call,
-)
+from objstore._engine import Page, PinHandle, Snapshot, Steps, StoredMeta, call
 from objstore._expiry import PAGE_ROWS, Scope, as_expired, is_due, is_sealed
 from objstore._names import OBJECT_NAME_BYTES_MAX, text_fault
 from objstore._ranges import whole
 from objstore._types import Listing, ObjectInfo
-from objstore.errors import BadObjectMetaError, CorruptionError, CursorExpiredError
+from objstore.errors import BadObjectMetaError
+from objstore_log.errors import SequenceGoneError
 
+T = TypeVar("T")
 _GREATEST = "\U0010ffff" * (OBJECT_NAME_BYTES_MAX // 4)
 """No name goes on with anything greater."""
 FIRST_ROWS = 200
 """Rows that the first look of a list takes, be its limit ever so small."""
 LIST_TRIES = 20
-"""How often a long list begins again because its changes went meanwhile."""
+"""How often a long list begins again because its snapshot was damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +42,11 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
-    """The names that were listed: with a prefix, behind one, up to one."""
+class _Moment:
+    """When all pages of a list are read."""
 
-    prefix: str
-    start_after: str | None
-    reach: str | None
-
-    def __contains__(self, name: str) -> bool:
-        place = name.encode()
-        is_behind = self.start_after is None or place > self.start_after.encode()
-        is_reached = self.reach is None or place <= self.reach.encode()
-        return name.startswith(self.prefix) and is_behind and is_reached
+    snapshot: PinHandle
+    now_ns: int
 
 
 def check_query(
@@ -90,21 +79,44 @@ def _check_text(field: str, text: object) -> None:
 
 
 def next_rows(
-    scope: Scope, query: Query, start_after: str | None, limit: int = PAGE_ROWS
+    scope: Scope,
+    query: Query,
+    start_after: str | None,
+    *,
+    limit: int = PAGE_ROWS,
+    moment: _Moment | None = None,
 ) -> Steps[Rows]:
     """Give the visible ones of the next `limit` names."""
-    rows = yield from call(Page(scope.bucket, query.prefix, start_after, limit))
-    metas = yield from _visible(scope, query, rows)
+    snapshot = None if moment is None else moment.snapshot
+    op = Page(scope.bucket, query.prefix, start_after, limit, snapshot=snapshot)
+    rows = yield from call(op)
+    now_ns = scope.engine.now_ns() if moment is None else moment.now_ns
+    metas = yield from _visible(scope, query, rows, now_ns)
     return Rows(metas, rows[-1].name if len(rows) == limit else None)
 
 
 def _visible(
-    scope: Scope, query: Query, rows: list[StoredMeta]
+    scope: Scope, query: Query, rows: list[StoredMeta], now_ns: int
 ) -> Steps[list[StoredMeta]]:
-    now_ns = scope.engine.now_ns()
     if any(is_due(row, now_ns) for row in rows) and not (yield from is_sealed(scope)):
         rows = [as_expired(row) if is_due(row, now_ns) else row for row in rows]
     return [row for row in rows if query.show_deleted or not row.is_marker]
+
+
+def _at_one_moment(scope: Scope, read: Callable[[_Moment], Steps[T]]) -> Steps[T]:
+    """Read what takes several pages, all of it as of one moment."""
+    for _ in range(LIST_TRIES - 1):
+        with suppress(SequenceGoneError):
+            return (yield from _try_at_one_moment(scope, read))
+    return (yield from _try_at_one_moment(scope, read))
+
+
+def _try_at_one_moment(scope: Scope, read: Callable[[_Moment], Steps[T]]) -> Steps[T]:
+    snapshot = yield from call(Snapshot(scope.bucket))
+    try:
+        return (yield from read(_Moment(snapshot, scope.engine.now_ns())))
+    finally:
+        snapshot.release()
 
 
 def next_infos(
@@ -123,74 +135,34 @@ def list_infos(
     check_query(query.prefix, start_after, limit)
     # few where few will do, but there may be any number of markers to pass over
     room = PAGE_ROWS if limit is None else min(max(limit, FIRST_ROWS), PAGE_ROWS)
-    rows = yield from next_rows(scope, query, start_after, room)
+    rows = yield from next_rows(scope, query, start_after, limit=room)
     metas = rows.metas
     is_enough = limit is not None and len(metas) >= limit
     if rows.next_start_after is not None and not is_enough:
-        metas = yield from _list_pages(scope, query, start_after, limit)
+
+        def read(moment: _Moment) -> Steps[list[StoredMeta]]:
+            return _read_list(scope, query, start_after, limit, moment)
+
+        metas = yield from _at_one_moment(scope, read)
     return [info_of(scope.bucket, meta) for meta in metas[:limit]]
 
 
-def _list_pages(
-    scope: Scope, query: Query, start_after: str | None, limit: int | None
-) -> Steps[list[StoredMeta]]:
-    """Give what takes several pages, all of it as of one moment."""
-    for _ in range(LIST_TRIES - 1):
-        with suppress(CursorExpiredError):
-            # its changes went while it was listed
-            return (yield from _try_list_pages(scope, query, start_after, limit))
-    return (yield from _try_list_pages(scope, query, start_after, limit))
-
-
-def _try_list_pages(
-    scope: Scope, query: Query, start_after: str | None, limit: int | None
-) -> Steps[list[StoredMeta]]:
-    found: dict[str, StoredMeta] = {}
-    since = yield from call(VisibleSequence(scope.bucket))
-    place = start_after
-    while True:
-        rows = yield from next_rows(scope, query, place)
-        found.update((meta.name, meta) for meta in rows.metas)
-        place = rows.next_start_after
-        if place is not None and (limit is None or len(found) < limit):
-            continue
-        stretch = _Stretch(query.prefix, start_after, place)
-        since = yield from _catch_up(scope, query, found, stretch, since)
-        if place is None or (limit is not None and len(found) >= limit):
-            return sorted(found.values(), key=lambda meta: meta.name.encode())
-
-
-def _catch_up(
+def _read_list(
     scope: Scope,
     query: Query,
-    found: dict[str, StoredMeta],
-    stretch: _Stretch,
-    since: int,
-) -> Steps[int]:
-    """Bring pages of several moments up to one, whose sequence it gives."""
-    through = yield from call(VisibleSequence(scope.bucket))
-    newest: dict[str, StoredMeta] = {}
-    while since < through:
-        try:
-            page = yield from call(Changes(scope.bucket, since))
-        except CorruptionError as error:
-            if error.sequence is None:
-                raise
-            since = error.sequence
-            continue
-        newest.update(
-            (change.name, change)
-            for change in page.changes
-            if isinstance(change, StoredMeta)
-            and change.sequence <= through
-            and change.name in stretch
-        )
-        since = page.through
-    visible = yield from _visible(scope, query, list(newest.values()))
-    for name in newest:
-        found.pop(name, None)
-    found.update((meta.name, meta) for meta in visible)
-    return through
+    start_after: str | None,
+    limit: int | None,
+    moment: _Moment,
+) -> Steps[list[StoredMeta]]:
+    found: list[StoredMeta] = []
+    place = start_after
+    while limit is None or len(found) < limit:
+        rows = yield from next_rows(scope, query, place, moment=moment)
+        found += rows.metas
+        place = rows.next_start_after
+        if place is None:
+            break
+    return found
 
 
 class _Directory:
@@ -232,6 +204,12 @@ class _Directory:
             return entry + _GREATEST
         return name
 
+    def listing(self, bucket: str, start_after: str | None, *, is_cut: bool) -> Listing:
+        """Give what was found, and where to go on when more was left out."""
+        infos = [info_of(bucket, meta) for meta in self.metas]
+        following = (self.entry or start_after) if is_cut else None
+        return Listing(infos, self.prefixes, following)
+
     def _entry_of(self, name: str) -> str:
         """Give the directory right in this one that a name is in, else the name."""
         end = name.find(self._delimiter, len(self._prefix))
@@ -256,15 +234,33 @@ def list_directory(
             problem="is empty",
             hint='give what separates directories, such as "/"',
         )
-    directory = _Directory(prefix, delimiter, start_after, limit)
+    first = _Directory(prefix, delimiter, start_after, limit)
+    place = None if start_after is None else first.behind(start_after)
+    rows = yield from next_rows(scope, Query(prefix), place)
+    is_cut = first.add(rows.metas)
+    if is_cut or rows.next_start_after is None:
+        return first.listing(scope.bucket, start_after, is_cut=is_cut)
+
+    def read(moment: _Moment) -> Steps[Listing]:
+        directory = _Directory(prefix, delimiter, start_after, limit)
+        return _read_directory(scope, directory, prefix, start_after, moment)
+
+    return (yield from _at_one_moment(scope, read))
+
+
+def _read_directory(
+    scope: Scope,
+    directory: _Directory,
+    prefix: str,
+    start_after: str | None,
+    moment: _Moment,
+) -> Steps[Listing]:
     is_cut, place = False, start_after
     while not is_cut:
         behind = None if place is None else directory.behind(place)
-        rows = yield from next_rows(scope, Query(prefix), behind)
+        rows = yield from next_rows(scope, Query(prefix), behind, moment=moment)
         is_cut = directory.add(rows.metas)
         place = rows.next_start_after
         if place is None:
             break
-    infos = [info_of(scope.bucket, meta) for meta in directory.metas]
-    following = (directory.entry or start_after) if is_cut else None
-    return Listing(infos, directory.prefixes, following)
+    return directory.listing(scope.bucket, start_after, is_cut=is_cut)

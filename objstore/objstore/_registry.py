@@ -1,13 +1,12 @@
 """Log 0: which buckets there are, their configurations, their logs.
 
 A damaged record must not cost a bucket with everything in it, so each change stands in
-the log twice, one record behind the other.
+the log twice, one record behind the other, in one batch.
 """
 
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,11 +16,9 @@ from objstore._engine import BucketOptions
 from objstore.errors import (
     BucketExistsError,
     BucketNotFoundError,
-    BusyError,
     CorruptionError,
-    StorageError,
 )
-from objstore_log import Kind, Log, NewRecord, Record, subject_of
+from objstore_log import Appended, Kind, Log, NewRecord, Record, subject_of
 from objstore_log.errors import ConflictError
 
 REGISTRY_NUMBER: Final = 0
@@ -49,14 +46,15 @@ class BucketEntry:
 
 def _decode(record: Record) -> BucketEntry:
     body: dict[str, Any] = orjson.loads(bytes(record.body))
+    is_repeat = bool(body.get("repeats"))
     return BucketEntry(
         record.key.decode(),
-        body["number"] or record.sequence,
+        body["number"] or record.sequence - is_repeat,
         bytes.fromhex(body["log_id"]),
         orjson.dumps(body["config"]),
         record.sequence,
         body.get("deleted", False),
-        body.get("repeats", False),
+        is_repeat,
     )
 
 
@@ -87,6 +85,7 @@ class Registry:
         self.log = log
         self._entries: dict[str, BucketEntry] = {}
         self._damaged: dict[str, CorruptionError] = {}
+        self._gone: set[int] = set()
         self._newest: BucketEntry | None = None
         self._through = 0
         self._lock = threading.Lock()
@@ -111,6 +110,8 @@ class Registry:
             entry = self._newest = _decode(record)
             self._entries[entry.name] = entry
             self._damaged.pop(entry.name, None)
+            if entry.is_deleted:
+                self._gone.add(entry.number)
         return page.through
 
     def _is_repeat(self, sequence: int) -> bool:
@@ -129,8 +130,10 @@ class Registry:
             CorruptionError: its last change is damaged.
         """
         self._follow()
-        if name in self._damaged:
-            raise self._damaged[name]
+        # asked once: another thread may be reading the repetition, which mends it
+        damage = self._damaged.get(name)
+        if damage is not None:
+            raise damage
         return self._entries.get(name)
 
     def get(self, name: str) -> BucketEntry:
@@ -144,15 +147,26 @@ class Registry:
         """Give all entries, deleted ones too, without what damage may have changed."""
         self._follow()
         damaged = self._damaged
-        return [item for item in self._entries.values() if item.name not in damaged]
+        # copied at one stroke: another thread may be taking in new ones
+        entries = list(self._entries.values())
+        return [item for item in entries if item.name not in damaged]
 
     def damaged_names(self) -> list[str]:
         """Give the names of buckets whose last change is damaged."""
         self._follow()
         return list(self._damaged)
 
+    def is_gone(self, number: int) -> bool:
+        """Say whether the log of that number was a bucket's that is deleted."""
+        self._follow()
+        return number in self._gone
+
     def create(self, name: str, document: bytes, log_id: bytes) -> BucketEntry:
-        """Add a bucket. Raises `BucketExistsError` when there is one."""
+        """Add a bucket; gives it as it was made, though it may be deleted already.
+
+        Raises:
+            BucketExistsError: there is one.
+        """
         while True:
             last = self._last(name)
             found = self.find(name)
@@ -160,13 +174,9 @@ class Registry:
                 raise BucketExistsError(bucket=name)
             # number 0: that of the record itself, which nobody else can get
             new = BucketEntry(name, 0, log_id, document, 0)
-            if self._append([new], name, last):
-                break
-        made = self.get(name)
-        # it is made already; what a later change says, that one repeats itself
-        with suppress(StorageError, BusyError):
-            self._append([replace(made, is_repeat=True)], name, made.sequence)
-        return self.get(name)
+            made = self._append(new, last)
+            if made is not None:
+                return made
 
     def update(self, name: str, document: bytes, *, expected: int) -> BucketEntry:
         """Replace a bucket's configuration, which stands at an expected sequence.
@@ -179,29 +189,45 @@ class Registry:
             last = self._last(name)
             found = self.get(name)
             check_unchanged(found, expected)
-            entry = replace(found, document=document, is_repeat=False)
-            if self._append([entry, replace(entry, is_repeat=True)], name, last):
-                return self.get(name)
+            changed = self._append(replace(found, document=document), last)
+            if changed is not None:
+                return changed
 
-    def delete(self, name: str) -> BucketEntry:
-        """Take a bucket out; gives what it was. Raises `BucketNotFoundError`."""
+    def delete(self, name: str, log_id: bytes) -> bool:
+        """Take a bucket out; False when another one has the name by now.
+
+        Raises:
+            BucketNotFoundError: there is no such bucket.
+        """
         while True:
             last = self._last(name)
-            old = self.get(name)
-            gone = replace(old, is_deleted=True, is_repeat=False)
-            if self._append([gone, replace(gone, is_repeat=True)], name, last):
-                return old
+            found = self.get(name)
+            if found.log_id != log_id:
+                return False
+            if self._append(replace(found, is_deleted=True), last) is not None:
+                return True
 
     def _last(self, name: str) -> int:
         """Give the sequence of a name's last record, damaged or not."""
         return self.log.last(subject_of(Kind.BUCKET, name.encode()))[0]
 
-    def _append(self, entries: list[BucketEntry], name: str, expected: int) -> bool:
-        subject = subject_of(Kind.BUCKET, name.encode())
+    def _append(self, entry: BucketEntry, expected: int) -> BucketEntry | None:
+        """Say it twice, in one batch; give the entry as it is then read.
+
+        Returns:
+            `None` when the name is not at the expected sequence.
+        """
+        subject = subject_of(Kind.BUCKET, entry.name.encode())
+        once = replace(entry, is_repeat=False)
+        again = replace(entry, is_repeat=True)
         try:
-            self.log.append(
-                [_encode(entry) for entry in entries], expect={subject: expected}
+            appended: Appended = self.log.append(
+                [_encode(once), _encode(again)], expect={subject: expected}
             )
         except ConflictError:
-            return False
-        return True
+            return None
+        return replace(
+            again,
+            number=entry.number or appended.first_sequence,
+            sequence=appended.last_sequence,
+        )

@@ -25,6 +25,14 @@ STORE_NAME: Final = "STORE"
 WRITERS_NAME: Final = "writers"
 LOGS_NAME: Final = "logs"
 MAKING_NAME: Final = "STORE.lock"
+TEMPORARY_NAME: Final = "STORE.tmp"
+_OWN_NAMES: Final = {
+    STORE_NAME,
+    MAKING_NAME,
+    TEMPORARY_NAME,
+    WRITERS_NAME,
+    LOGS_NAME,
+}
 MAKING_TRIES: Final = 500
 MAKING_PAUSE_S: Final = 0.01
 
@@ -116,7 +124,7 @@ def _check_place(path: str, *, create: bool) -> None:
         names = [entry.name for entry in place.iterdir()]
         if STORE_NAME in names:
             return
-        foreign = set(names) - {STORE_NAME, MAKING_NAME, WRITERS_NAME, LOGS_NAME}
+        foreign = set(names) - _OWN_NAMES
         if foreign:
             raise StoreNotFoundError(
                 path=path,
@@ -187,14 +195,13 @@ def _make(storage: Storage, environment: Environment) -> StoreHeader:
             header = StoreHeader(
                 STORE_VERSION, environment.random_bytes(16), environment.now_ns()
             )
-            temporary = f"{STORE_NAME}.tmp"
-            file = storage.open(temporary, create=True)
+            file = storage.open(TEMPORARY_NAME, create=True)
             try:
                 file.write_at(0, [encode_store_header(header)])
                 file.sync()
             finally:
                 file.close()
-            storage.replace(temporary, STORE_NAME)
+            storage.replace(TEMPORARY_NAME, STORE_NAME)
             storage.sync_directory()
             return header
         finally:

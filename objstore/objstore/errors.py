@@ -171,6 +171,8 @@ class BucketExistsError(ObjStoreError, FileExistsError):
     """The fields that differ, where they are known."""
     state: BucketState | None
     """The existing bucket, for the object logic to compare."""
+    hint: str | None
+    """What to do, where that is not what a bucket of its own needs."""
 
     def __init__(
         self,
@@ -178,14 +180,17 @@ class BucketExistsError(ObjStoreError, FileExistsError):
         bucket: str,
         differing: tuple[str, ...] = (),
         state: BucketState | None = None,
+        hint: str | None = None,
     ) -> None:
         other = f" with another {', '.join(differing)}" if differing else ""
+        usual = f"open it with object_store({shown(bucket)}), or change it with "
         super().__init__(
-            f"bucket {shown(bucket)} exists{other}; open it with object_store("
-            f"{shown(bucket)}), or change it with update_object_store()",
+            f"bucket {shown(bucket)} exists{other}; "
+            f"{hint or f'{usual}update_object_store()'}",
             bucket=bucket,
             differing=differing,
             state=state,
+            hint=hint,
         )
 
 

@@ -76,6 +76,17 @@ class FakePin:
             held[0].pinned.subtract(held[1])
 
 
+@dataclass
+class FakeSnapshot:
+    """The names as they were."""
+
+    names: dict[str, e.StoredMeta] | None
+
+    def release(self) -> None:
+        """Let go."""
+        self.names = None
+
+
 class FakeEngine:
     """The engine; `before` sees every operation and may raise instead of it."""
 
@@ -315,7 +326,12 @@ class FakeEngine:
         return FakePin(bucket, wanted)
 
     def _page(self, op: e.Page) -> list[e.StoredMeta]:
-        rows = sorted(self._bucket(op.bucket).names.values(), key=key_of)
+        names = self._bucket(op.bucket).names
+        if op.snapshot is not None:
+            assert isinstance(op.snapshot, FakeSnapshot)
+            assert op.snapshot.names is not None, "released"
+            names = op.snapshot.names
+        rows = sorted(names.values(), key=key_of)
         after = b"" if op.start_after is None else op.start_after.encode()
         found = [
             row
@@ -325,6 +341,9 @@ class FakeEngine:
             and (op.as_of is None or row.sequence <= op.as_of)
         ]
         return found[: op.limit]
+
+    def _snapshot(self, op: e.Snapshot) -> FakeSnapshot:
+        return FakeSnapshot(dict(self._bucket(op.bucket).names))
 
     # --- changes ----------------------------------------------------------------
 

@@ -328,7 +328,7 @@ CALLS: dict[str, Callable[[Catalog], object]] = {
     "check": lambda catalog: catalog.check(),
     "rows": lambda catalog: list(catalog.rows()),
     "reset": lambda catalog: catalog.reset(),
-    "put facts": lambda catalog: catalog.put_segment_facts({1: b""}),
+    "snapshot": lambda catalog: catalog.snapshot(),
 }
 
 
@@ -419,15 +419,6 @@ def test_opening_waits_for_another(
         make()
 
     assert Applied() == make().applied()
-
-
-def test_segment_facts_are_kept(catalog: Catalog) -> None:
-    """Facts are replaced and dropped by segment number and checked when read."""
-    catalog.put_segment_facts({3: b"three", 1: b"one"})
-    catalog.put_segment_facts({3: b"other"})
-    assert {1: b"one", 3: b"other"} == catalog.segment_facts()
-    catalog.drop_segment_facts([1, 2])
-    assert {3: b"other"} == catalog.segment_facts()
 
 
 def test_image_in_memory_is_the_catalog(make: Callable[..., Catalog]) -> None:

@@ -268,7 +268,6 @@ def filled(tmp_path: Path) -> Iterator[Catalog]:
     catalog = catalog_at(tmp_path / "c.db")
     catalog.open()
     catch_up(catalog, LAST)
-    catalog.put_segment_facts({1: b"one"})
     yield catalog
     catalog.close()
 
@@ -289,7 +288,6 @@ def change(path: Path, statement: str) -> None:
         "DELETE FROM catalog_state",
         "DELETE FROM bodies WHERE sequence = 50",
         "CREATE TABLE other (x)",
-        "INSERT INTO segment_facts VALUES (2, 'text', 1)",
     ],
 )
 def test_check_finds(filled: Catalog, tmp_path: Path, statement: str) -> None:
@@ -330,14 +328,6 @@ def test_large_file_is_set_aside_for_its_tables(
 
     with closing(catalog_at(tmp_path / "c.db")) as again:
         assert Applied() == again.open()
-
-
-def test_damaged_segment_facts_are_no_facts(filled: Catalog, tmp_path: Path) -> None:
-    """Facts that changed on the disk are damage."""
-    change(tmp_path / "c.db", "UPDATE segment_facts SET facts = x'00'")
-
-    with pytest.raises(CatalogDamagedError):
-        filled.segment_facts()
 
 
 @pytest.mark.parametrize("image", [b"", b"\xff" * 4096, b"SQLite format 3\0"])

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,14 @@ from objstore import (
     Store,
     _drivers,
     _operations_bucket,
+    blocking,
 )
 from objstore._config import check_update
+from objstore._embedded import EmbeddedEngine
+from objstore._embedded_store import open_on_storage
+from objstore._handles import Session
+from objstore._store_directory import system_environment
+from objstore_log import FileStorage
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +123,31 @@ def test_updates_of_a_bucket_in_memory_keep_each_other(tmp_path: Path) -> None:
             bucket.status().max_bytes,
             bucket.status().ttl,
         )
+
+
+def test_bucket_in_memory_and_in_files_says_how_to_go_on(tmp_path: Path) -> None:
+    """Its hint is not to do again what has just failed, and following it works."""
+    with objstore.open(tmp_path / "store", retention_interval=None) as opened:
+        opened.create_object_store("b", storage="memory")
+        storage = FileStorage(tmp_path / "store")
+        engine = EmbeddedEngine(open_on_storage(storage, system_environment()))
+        with blocking.Store(Session(engine)) as other:
+            other.create_object_store("b").put("a", b"in files")
+        for call in (
+            opened.object_store,
+            opened.create_object_store,
+            partial(opened.create_object_store, storage="memory"),
+            partial(opened.update_object_store, ttl=1),
+        ):
+            with pytest.raises(BucketExistsError) as caught:
+                call("b")
+            said = str(caught.value)
+            assert "in memory and another one in files" in said
+            assert "delete_object_store('b') here gives up the one in memory" in said
+            assert "open it with" not in said
+        opened.delete_object_store("b")
+
+        assert b"in files" == opened.object_store("b").get("a")
 
 
 async def test_bind_needs_bucket(store: Store) -> None:

@@ -231,23 +231,6 @@ def test_list_beside_a_rename_has_one_of_the_names(
     assert len({old, new} & set(names)) == 1
 
 
-@pytest.mark.parametrize(("old", "new", "limit"), [("0", "z", None), ("z", "0", 1_200)])
-def test_list_of_many_pages_beside_a_rename_has_one_of_the_names(
-    monkeypatch: pytest.MonkeyPatch, old: str, new: str, limit: int | None
-) -> None:
-    """Its pages are of several moments, what it gives is of one."""
-    with objstore.open("memory:", retention_interval=None) as store:
-        bucket = store.create_object_store("b")
-        kept = [f"k{number:04}" for number in range(1_020)]
-        for name in [old, *kept]:
-            bucket.put(name, b"")
-        with monkeypatch.context() as beside:
-            _at(beside, BucketLog, "page", 1, lambda: bucket.rename(old, new))
-            names = [info.name for info in bucket.list(limit=limit)]
-
-    assert sorted([*kept, new]) == names
-
-
 def test_short_list_passes_over_many_markers_in_few_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

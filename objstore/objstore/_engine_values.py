@@ -1,0 +1,197 @@
+"""The values that operations of the engine protocol take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal, Protocol, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+ChangeKind: TypeAlias = Literal["put", "meta", "delete", "link", "expire"]
+BucketChangeKind: TypeAlias = Literal["seal", "config"]
+
+
+class Capability(Enum):
+    """Something that not every engine can do."""
+
+    SYNCHRONOUS = "synchronous"
+    OBJECT_TTL = "object_ttl"
+    SHARED_COPY = "shared_copy"
+    REPLICAS = "replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketOptions:
+    """What the engine itself needs of a bucket's configuration."""
+
+    sync: Literal["always", "never"] | float = "always"
+    max_bytes: int = -1
+    segment_bytes: int | None = None
+    in_memory: bool = False
+    changes_ttl_s: float = 7 * 86_400.0
+    changes_max_bytes: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A run of chunk records: consecutive sequences that hold `size` plain bytes."""
+
+    first: int
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk to append. All chunks of an object are of one size but the last."""
+
+    nuid: bytes
+    """16 random bytes of this put attempt."""
+    index: int
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """A change of a name, to append."""
+
+    name: str
+    document: bytes
+    """The ADR-20 JSON of the object."""
+    change: ChangeKind
+    nuid: bytes
+    size: int
+    """Content bytes of this version; 0 for links and delete markers."""
+    chunk_bytes: int
+    """Plain size of every chunk but the last."""
+    extents: tuple[Extent, ...] = ()
+    """Chunks appended earlier. The chunks of the same nuid in the same append follow
+    them and are added by the engine."""
+    content_time_ns: int | None = None
+    """When the content was committed; `None` is the time of this append."""
+    expires_ns: int | None = None
+    """When it expires, in nanoseconds since 1970; with `ttl_ns` the engine says."""
+    ttl_ns: int | None = None
+    """Age limit to count from this append's time; `expires_ns` is `None` then."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMeta:
+    """A change of a name, as read."""
+
+    sequence: int
+    time_ns: int
+    name: str
+    document: bytes
+    change: ChangeKind
+    nuid: bytes
+    size: int
+    chunk_bytes: int
+    extents: tuple[Extent, ...]
+    content_time_ns: int
+    expires_ns: int | None
+    stored_size: int
+    """Bytes of its content in the log, after compression and encryption."""
+    incarnation: str = ""
+    """Of its bucket: extents mean nothing in another one."""
+
+    @property
+    def is_marker(self) -> bool:
+        """Say whether the name is gone by this change."""
+        return self.change in ("delete", "expire")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketChange:
+    """A change of the bucket itself on its feed."""
+
+    sequence: int
+    time_ns: int
+    change: BucketChangeKind
+    document: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketState:
+    """A bucket as the engine keeps it."""
+
+    name: str
+    document: bytes
+    """Its configuration as JSON (`_config.encode_config`)."""
+    incarnation: str
+    """Distinguishes a recreated bucket from the one before it (goes into cursors)."""
+    sealed: bool
+    max_bytes: int
+    """-1 is no limit."""
+    sequence: int = 0
+    """Of the configuration: every change of it has a greater one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Figures of a bucket for `status()`."""
+
+    count: int
+    size: int
+    stored_size: int
+    last_sequence: int
+    first_change: int
+    segments: int
+    held_by: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """Where an append went."""
+
+    first_sequence: int
+    last_sequence: int
+    time_ns: int
+    metas: tuple[StoredMeta, ...]
+    """The metas of the append as stored, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamageFound:
+    """One damaged thing, as the engine knows it."""
+
+    name: str | None
+    sequence: int | None
+    segment: int
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Some changes, and the sequence up to which nothing was left out."""
+
+    changes: tuple[StoredMeta | BucketChange, ...]
+    through: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """What a reclaim gave back (or would give back)."""
+
+    bytes: int
+    removed: int
+    """Versions whose content went."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPage:
+    """A stretch of a scrub; `token` is `None` when it was the last."""
+
+    damaged: tuple[DamageFound, ...]
+    bytes: int
+    token: object | None
+
+
+class PinHandle(Protocol):
+    """Holds content; `release` is idempotent and never blocks."""
+
+    def release(self) -> None:
+        """Let go."""
+        ...
