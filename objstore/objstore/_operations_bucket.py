@@ -19,10 +19,10 @@ from objstore._config import (
     resolve_config,
 )
 from objstore._engine import Engine, Steps, call
-from objstore._expiry import Scope, expire_due, is_due
+from objstore._expiry import Scope, expire_due
 from objstore._names import check_bucket_name
 from objstore._operations import config_of
-from objstore._types import ObjectStoreStatus, RetentionReport
+from objstore._types import ObjectStoreStatus
 from objstore.errors import BucketExistsError, BucketNotFoundError, NotSupportedError
 from objstore_log.errors import ConflictError
 
@@ -161,32 +161,3 @@ def status(scope: Scope) -> Steps[ObjectStoreStatus]:
         first_change=usage.first_change,
         held_by=dict(usage.held_by),
     )
-
-
-def run_retention(engine: Engine, *, dry_run: bool) -> Steps[RetentionReport]:
-    """Mark what is due and give dead bytes back, bucket by bucket."""
-    expired = removed = reclaimed = 0
-    for bucket in (yield from call(ops.ListBuckets())):
-        scope = Scope(engine, bucket)
-        try:
-            state = yield from call(ops.GetBucket(bucket))
-            if not state.sealed:
-                expire = _count_due if dry_run else expire_due
-                expired += yield from expire(scope)
-            gone = yield from call(ops.Reclaim(bucket, dry_run=dry_run))
-        except (BucketNotFoundError, BucketExistsError):
-            # It was deleted since it was listed, or another of its name was made.
-            continue
-        removed += gone.removed
-        reclaimed += gone.bytes
-    return RetentionReport(expired, removed, reclaimed, dry_run)
-
-
-def _count_due(scope: Scope) -> Steps[int]:
-    """Count what a run would mark, a page at a time."""
-    now_ns, count = scope.engine.now_ns(), 0
-    rows = yield from call(ops.Page(scope.bucket))
-    while rows:
-        count += sum(is_due(row, now_ns) for row in rows)
-        rows = yield from call(ops.Page(scope.bucket, start_after=rows[-1].name))
-    return count

@@ -26,20 +26,42 @@ from objstore_log.errors import SequenceGoneError
 class _Check:
     """What one check has found so far. Pure."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Progress | None, *, is_measured: bool = True) -> None:
         self.objects = 0
         self.bytes = 0
         self.damaged: list[Damage] = []
         self.hit: list[StoredMeta] = []
         """Versions in this bucket whose content is damaged."""
-        self.total: int | None = None
         self._progress = progress
+        self._is_measured = is_measured
+        self._records_left = 0
+        self._contents_left = 0
+        self._told: tuple[int, int | None] | None = None
 
-    def add(self, size: int) -> None:
-        """Count bytes that were read."""
+    def expect(self, *, records: int, contents: int) -> None:
+        """Say how many bytes are about to come, as far as that is known."""
+        self._records_left, self._contents_left = records, contents
+
+    def add_records(self, size: int) -> None:
+        """Count bytes of records that were read."""
+        self._records_left = max(self._records_left - size, 0)
+        self._add(size)
+
+    def add_content(self, size: int) -> None:
+        """Count bytes of contents that were read."""
+        self._records_left = 0
+        self._contents_left = max(self._contents_left - size, 0)
+        self._add(size)
+
+    def _add(self, size: int) -> None:
         self.bytes += size
+        total = self.bytes + self._records_left + self._contents_left
+        self._tell(total if self._is_measured else None)
+
+    def _tell(self, total: int | None) -> None:
         if self._progress is not None:
-            self._progress(self.bytes, self.total)
+            self._told = self.bytes, total
+            self._progress(self.bytes, total)
 
     def explains(self, found: ops.DamageFound) -> bool:
         """Say whether a damaged record is one of a version that is named already."""
@@ -54,7 +76,9 @@ class _Check:
         )
 
     def report(self) -> VerifyReport:
-        """Give the result."""
+        """Give the result; what was done is all that there was."""
+        if self._told != (self.bytes, self.bytes):
+            self._tell(self.bytes)
         ok = not self.damaged
         return VerifyReport(ok, self.objects, self.bytes, self.damaged)
 
@@ -71,7 +95,8 @@ def verify_bucket(
 ) -> Steps[VerifyReport]:
     """Check a bucket's records and contents; with a prefix, only those contents."""
     check_query(prefix)
-    check = _Check(progress)
+    # Nobody knows beforehand how much lies behind a prefix.
+    check = _Check(progress, is_measured=not prefix)
     yield from _check_bucket(scope, prefix, check, repair=repair)
     return check.report()
 
@@ -107,7 +132,8 @@ def _check_bucket(
     records: list[ops.DamageFound] = []
     if not prefix:
         usage = yield from call(ops.GetUsage(scope.bucket))
-        check.total = check.bytes + usage.stored_size + usage.size
+        # Dead records, which nobody has measured, come on top.
+        check.expect(records=usage.stored_size, contents=usage.size)
         records = yield from _check_records(scope, check)
     place: str | None = None
     while True:
@@ -129,7 +155,7 @@ def _check_records(scope: Scope, check: _Check) -> Steps[list[ops.DamageFound]]:
     while True:
         page = yield from call(ops.VerifyRecords(scope.bucket, token))
         found += page.damaged
-        check.add(page.bytes)
+        check.add_records(page.bytes)
         token = page.token
         if token is None:
             return found
@@ -162,7 +188,8 @@ def _read(scope: Scope, stored: StoredMeta, check: _Check) -> Steps[None]:
     version = Version(scope, stored, document, pin)
     try:
         yield from consume(
-            version, lambda pieces: check.add(sum(len(piece) for piece in pieces))
+            version,
+            lambda pieces: check.add_content(sum(len(piece) for piece in pieces)),
         )
     finally:
         pin.release()

@@ -133,7 +133,8 @@ class Registry:
         # asked once: another thread may be reading the repetition, which mends it
         damage = self._damaged.get(name)
         if damage is not None:
-            raise damage
+            # a new one: each raise would add to the traceback of the same
+            raise CorruptionError(**damage.facts)
         return self._entries.get(name)
 
     def get(self, name: str) -> BucketEntry:

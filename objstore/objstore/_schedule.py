@@ -8,7 +8,7 @@ import weakref
 
 from objstore import _drivers
 from objstore._engine import Capability, Engine
-from objstore._operations_bucket import run_retention
+from objstore._operations_retention import run_retention
 from objstore.errors import ClosedError, ObjStoreError
 
 _logger = logging.getLogger("objstore")
@@ -41,5 +41,5 @@ def _repeat(engine: Engine, interval_s: float, stopped: threading.Event) -> None
             _drivers.run(engine, run_retention(engine, dry_run=False))
         except ClosedError:
             return
-        except ObjStoreError as error:
+        except (ObjStoreError, OSError) as error:
             _logger.warning("%s: retention failed: %s", engine.url, error)

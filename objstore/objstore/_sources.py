@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import stat
+import time
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -52,6 +54,10 @@ _END = object()
 SMALL_BYTES = 4 * 1024
 """Pieces below this are copied together."""
 JOINED_BYTES = 64 * 1024
+PIPE_BYTES = 64 * 1024
+"""What a pipe usually holds, so that one read gives no more."""
+LOOK_S = 0.1
+"""How often a put that waits for content looks whether it was interrupted."""
 
 
 def source_of(data: AsyncData, *, is_async: bool) -> Source:
@@ -194,11 +200,14 @@ class PulledSource:
         self,
         pull: Callable[[int], object],
         *,
+        has_come: Callable[[], bool] | None = None,
         total: int | None = None,
         name: object = None,
         blocks: bool = True,
     ) -> None:
         self._pull = pull
+        self._has_come = has_come
+        """Waits a moment until a pull does not block; says whether it is so."""
         self._name = name
         self._blocks = blocks
         self._pieces = Pieces()
@@ -211,7 +220,17 @@ class PulledSource:
         Raises:
             StorageError: the file ended before the size that it had at first.
         """
+        while (slab := self.gather(size)) is None:
+            # Ctrl-C is heard in between.
+            continue
+        return slab
+
+    def gather(self, size: int) -> Buffer | None:
+        """Pull for a moment; give the slab unless more of it is to come."""
+        end_s = time.monotonic() + LOOK_S
         while self._pieces.size < size:
+            if self._has_come is not None and not self._has_come():
+                return None
             piece = self._pull(size - self._pieces.size)
             if piece is _END:
                 self._check_end()
@@ -219,6 +238,8 @@ class PulledSource:
             held = self._pieces.size
             self._pieces.add(checked_piece(piece))
             self._taken += self._pieces.size - held
+            if self._pieces.size < size and time.monotonic() >= end_s:
+                return None
         return self._pieces.take(size)
 
     def _check_end(self) -> None:
@@ -227,10 +248,12 @@ class PulledSource:
             raise StorageError(path=str(self._name), operation="read", reason=reason)
 
     async def aread(self, size: int) -> Buffer:
-        """Gather a slab in a worker thread."""
+        """Gather a slab in a worker thread, which is left soon when it is cancelled."""
         if not self._blocks:
             return self.read(size)
-        return await in_thread(partial(self.read, size))
+        while (slab := await in_thread(partial(self.gather, size))) is None:
+            continue
+        return slab
 
     def close(self) -> None:
         """Leave what the caller opened to the caller."""
@@ -269,8 +292,16 @@ def _file_source(file: Any) -> Source:
             return _piece_of(await file.read(size))
 
         return AwaitedSource(apull)
+    return _pulled_file(file)
+
+
+def _pulled_file(file: Any) -> PulledSource:
+    raw = _raw_of(file)
+    is_stream = raw is not None and not _is_regular(raw)
+    read = partial(_read_some, file) if is_stream and file is not raw else file.read
     return PulledSource(
-        lambda size: _piece_of(file.read(size)),
+        lambda size: _piece_of(read(size)),
+        has_come=partial(_has_come, file) if is_stream else None,
         total=_rest_of(file),
         name=getattr(file, "name", file),
         blocks=not isinstance(file, io.BytesIO),
@@ -282,17 +313,48 @@ def _piece_of(read: object) -> object:
     return _END if read == b"" else read
 
 
+def _raw_of(file: Any) -> io.FileIO | None:
+    """Give what a file reads from, where that is the system's own file."""
+    # Only of a plain file: one that unpacks has another size than what it gives.
+    is_buffered = type(file) in (io.BufferedReader, io.BufferedRandom)
+    raw: object = file.raw if is_buffered else file
+    return raw if isinstance(raw, io.FileIO) else None
+
+
+def _is_regular(raw: io.FileIO) -> bool:
+    return stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
+
+
+def _has_come(file: Any) -> bool:
+    """Wait a moment for a pipe, a socket or a terminal to have something, or to end.
+
+    What a buffer holds already waits, too; that is no matter, as a put needs the end.
+    """
+    poll = select.poll()
+    poll.register(file.fileno(), select.POLLIN)
+    return bool(poll.poll(LOOK_S * 1_000))
+
+
+def _read_some(file: Any, size: int) -> bytes | None:
+    """Read what one call of the system gives.
+
+    A loop inside of one call of Python's hears no Ctrl-C between two of the system's.
+    """
+    piece: bytes = file.read1(min(size, PIPE_BYTES))
+    if not piece and not os.get_blocking(file.fileno()):
+        # That there is nothing yet looks to `read1` like an end, not so to `read`.
+        read: bytes | None = file.read(size)
+        return read
+    return piece
+
+
 def _rest_of(file: Any) -> int | None:
     """Give the bytes that are left in a file, where it can tell."""
     if isinstance(file, io.BytesIO):
         return max(file.getbuffer().nbytes - file.tell(), 0)
-    # Only of a plain file: one that unpacks has another size than what it gives.
-    is_buffered = type(file) in (io.BufferedReader, io.BufferedRandom)
-    raw: object = file.raw if is_buffered else file
-    if isinstance(raw, io.FileIO):
-        status = os.fstat(raw.fileno())
-        if stat.S_ISREG(status.st_mode):
-            return max(status.st_size - int(file.tell()), 0)
+    raw = _raw_of(file)
+    if raw is not None and _is_regular(raw):
+        return max(os.fstat(raw.fileno()).st_size - int(file.tell()), 0)
     return None
 
 
@@ -302,8 +364,15 @@ class PathSource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         self._file: BinaryIO | None = None
-        self._source: Source | None = None
+        self._source: PulledSource | None = None
         self.total: int | None = None
+
+    def _opened(self) -> PulledSource:
+        if self._source is None:
+            self._file = open(self._path, "rb", buffering=0)  # noqa: PTH123, SIM115 - `close` closes it
+            self._source = _pulled_file(self._file)
+            self.total = self._source.total
+        return self._source
 
     def read(self, size: int) -> Buffer:
         """Read a slab.
@@ -312,15 +381,13 @@ class PathSource:
             OSError: the file cannot be opened or read.
             StorageError: it ended before the size that it had when it was opened.
         """
-        if self._source is None:
-            self._file = open(self._path, "rb", buffering=0)  # noqa: PTH123, SIM115 - `close` closes it
-            self._source = _file_source(self._file)
-            self.total = self._source.total
-        return self._source.read(size)
+        return self._opened().read(size)
 
     async def aread(self, size: int) -> Buffer:
-        """Read a slab in a worker thread."""
-        return await in_thread(partial(self.read, size))
+        """Read a slab in a worker thread, which is left soon when it is cancelled."""
+        while (slab := await in_thread(lambda: self._opened().gather(size))) is None:
+            continue
+        return slab
 
     def close(self) -> None:
         """Close the file."""

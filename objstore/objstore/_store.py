@@ -20,6 +20,7 @@ from objstore._config import (
 from objstore._engine import Capability, Engine, Steps
 from objstore._handles import AsyncSession, Handle, Session
 from objstore._loop_wake import in_thread
+from objstore._operations_retention import run_retention
 from objstore._operations_write import Progress
 from objstore._schedule import RetentionSchedule
 from objstore._types import Damage, Duration, RetentionReport, VerifyReport
@@ -259,10 +260,16 @@ class Store(StoreBase):
 
         It runs every `retention_interval`, too.
 
+        Guarantee: a bucket that fails costs no other one its turn.
+
         Args:
             dry_run: Only count.
+
+        Raises:
+            ObjStoreError: what the first bucket that failed raised, such as
+                `CorruptionError`; the others are done by then.
         """
-        steps = buckets.run_retention(self._engine, dry_run=dry_run)
+        steps = run_retention(self._engine, dry_run=dry_run)
         return await self._run(steps)
 
     async def verify(
@@ -272,7 +279,8 @@ class Store(StoreBase):
 
         Args:
             repair: Rebuild catalogs that differ from their logs.
-            progress: Called with the bytes that are done and their total so far.
+            progress: Called with the bytes that are done and their total as far as it
+                is known by then: never less than what is done, the same at the end.
 
         Returns:
             What is damaged, with every name that shares it.

@@ -178,7 +178,8 @@ def test_warnings_of_the_library_are_told(place: Path) -> None:
     """What the library warns of looks like everything that the command says."""
     script = (
         "import logging, objstore.cli._app as app, objstore.cli as cli;"
-        "app.run = lambda _: logging.getLogger('objstore').warning('a\\nb'); cli.main()"
+        "warn = logging.getLogger('objstore').warning;"
+        "app.run = lambda *_, **__: warn('a\\nb'); cli.main()"
     )
     outcome = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=True
@@ -228,7 +229,7 @@ def test_unexpected_error_is_one_line(place: Path) -> None:
     """A bug is told in one line, and how to see more."""
     script = (
         "import sys, objstore.cli._app as app, objstore.cli as cli;"
-        "app.run = lambda _: 1 / 0; cli.main()"
+        "app.run = lambda *_, **__: 1 / 0; cli.main()"
     )
     command = [sys.executable, "-c", script]
     short = subprocess.run(command, capture_output=True, check=False)

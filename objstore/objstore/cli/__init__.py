@@ -24,7 +24,7 @@ def main() -> int:
     try:
         return _run(sys.argv[1:])
     except KeyboardInterrupt:
-        # It came while modules were loaded; nothing has begun.
+        # It came while modules were loaded, or behind the end.
         print("objstore: interrupted", file=sys.stderr)
         return 130
 
@@ -35,12 +35,14 @@ def _run(arguments: list[str]) -> int:
         install_signals,
         install_warnings,
         open_closed_streams,
+        remove_signals,
     )
 
     open_closed_streams()
-    install_signals()
     install_bug_report()
     install_warnings()
     from objstore.cli._app import run
 
-    return run(arguments)
+    status = run(arguments, on_loaded=install_signals)
+    remove_signals()
+    return status

@@ -8,11 +8,19 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Annotated, cast
+from functools import partial
+from inspect import Parameter as InspectedParameter
+from typing import Annotated, TypeAlias, cast
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnusedCliTokensError,
+)
 
 from objstore import ObjStoreError
 from objstore.cli._context import LOCK_TIMEOUT_S, STANDARD_OUTPUT, Context
@@ -62,6 +70,9 @@ _GROUPS = {
 }
 # The completion scripts ask with it; it is no command of people's.
 _COMPLETE = "__complete"
+
+_Work: TypeAlias = Callable[[], int | None]
+"""A command with its arguments."""
 
 
 def _version() -> str:
@@ -117,15 +128,14 @@ def launch(
             help="How long a change waits for another process; a minute unless given."
         ),
     ] = LOCK_TIMEOUT_S,
-) -> int:
-    """Take the options that all commands share, then run the command."""
+) -> _Work:
+    """Take the options that all commands share; give the command, ready to run."""
     command, bound, ignored = app.parse_args(tokens)
     for name, value in bound.arguments.items():
         bound.arguments[name] = _undashed(value)
     if "context" in ignored:
         bound.arguments["context"] = Context(store or None, json, lock_timeout)
-    status: int | None = command(*bound.args, **bound.kwargs)
-    return status or 0
+    return partial(command, *bound.args, **bound.kwargs)
 
 
 def _undashed(value: object) -> object:
@@ -142,45 +152,83 @@ def _undashed(value: object) -> object:
     return value
 
 
-def _shows_commands(arguments: Sequence[str]) -> bool:
-    """Tell whether the answer may be a list of commands with their help."""
-    return not arguments or arguments[-1] in {"--help", "-h", *_GROUPS}
+def _shows_help(arguments: Sequence[str]) -> bool:
+    """Tell whether the answer may be a help, of one command or a list of them."""
+    asking = {"--help", "-h"}
+    return not arguments or arguments[-1] in _GROUPS or not asking.isdisjoint(arguments)
 
 
-def _load_commands(group: App) -> None:
+def _load_commands(group: App, path: str) -> None:
     """Load all commands: their help stands in their docstrings."""
-    for command in group.resolved_commands().values():
-        _load_commands(command)
+    for name, command in group.resolved_commands().items():
+        _load_commands(command, f"{path} {name}")
+        # A group is none, and to cyclopts the flag for help is one.
+        if command.default_command is not None and not name.startswith("-"):
+            words = (path, name, "[OPTIONS]", *_operands(command))
+            command.usage = f"Usage: {' '.join(words)}"
 
 
-def _dispatch(arguments: Sequence[str]) -> int:
+def _operands(command: App) -> Iterator[str]:
+    """Give what a command takes beside its options, as its usage shows it."""
+    for argument in command.assemble_argument_collection(parse_docstring=False):
+        if argument.show and argument.index is not None:
+            # A command that takes several words needs one at least, and says so.
+            takes_several = (
+                argument.field_info.kind is InspectedParameter.VAR_POSITIONAL
+            )
+            is_needed = argument.required or takes_several
+            yield argument.name if is_needed else f"[{argument.name}]"
+
+
+def _load(arguments: Sequence[str]) -> _Work | None:
+    """Load what the arguments ask for; `None` where that was to show a help."""
     if arguments[:1] == [_COMPLETE]:
         from objstore.cli._complete import complete
 
-        return complete(app, {"": _COMMANDS, **_GROUPS}, arguments[1:])
-    if _shows_commands(arguments):
-        _load_commands(app)
-    tokens = [_DASH if argument == "-" else argument for argument in arguments]
-    # Where the help or the version was shown there is no status.
-    status: int | None = app.meta(tokens)
-    return status or 0
+        return partial(complete, app, {"": _COMMANDS, **_GROUPS}, arguments[1:])
+    if _shows_help(arguments):
+        _load_commands(app, app.name[0])
+    work: _Work | None = app.meta(
+        [_DASH if argument == "-" else argument for argument in arguments]
+    )
+    return work
 
 
 def _report_usage(error: CycloptsError) -> int:
     """Say what is wrong with the arguments, and where to read more."""
-    text = " ".join(str(error).replace(_DASH, "-").split())
+    text = " ".join(_text_of(error).replace(_DASH, "-").split())
     text = text if text.endswith("...") else text.removesuffix(".")
     command = " ".join([app.name[0], *(error.command_chain or ())])
     say(f"{text}; see: {command} --help")
     return USAGE
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run a command; give its exit status. Everything that fails is told here."""
+def _text_of(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        return f"too many arguments: {' '.join(error.unused_tokens or ())}"
+    if isinstance(error, MissingArgumentError):
+        argument = error.argument
+        if argument is not None and argument.index is not None:
+            return f"{argument.name} is missing"
+    return str(error)
+
+
+def run(
+    arguments: Sequence[str], *, on_loaded: Callable[[], object] | None = None
+) -> int:
+    """Run a command; give its exit status. Everything that fails is told here.
+
+    Args:
+        arguments: What stands behind the command's name.
+        on_loaded: Called when all is loaded, before anything is done.
+    """
     # A name that the terminal cannot show is no reason to fail.
     cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
     try:
-        status = _dispatch(arguments)
+        work = _load(arguments)
+        if on_loaded is not None:
+            on_loaded()
+        status = (work() if work is not None else None) or 0
         with about(STANDARD_OUTPUT):
             sys.stdout.flush()
     except KeyboardInterrupt as error:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated, Any, Final, TypeAlias
 
 from cyclopts import Parameter
@@ -13,6 +14,9 @@ from cyclopts import Parameter
 import objstore
 from objstore.blocking import Store
 from objstore.cli._failures import CommandError, UsageError, about
+
+# Not when a command opens its store: Ctrl-C while that is loaded could be lost.
+import_module("objstore._embedded")
 
 LOCK_TIMEOUT_S: Final = 60.0
 STANDARD_OUTPUT: Final = "standard output"

@@ -35,8 +35,9 @@ def demo(
 ) -> int:
     """Put a real tree of files through a store, and check what comes out.
 
-    Takes the standard library of this Python unless a path is given. Another process
-    watches, a writer is killed in the middle of a put, and the store goes on.
+    Takes the standard library of this Python unless a path is given. Another
+    process watches, a writer is killed in the middle of a put, and the store goes
+    on.
     """
     root = standard_library() if path is None else Path(path)
     if not root.is_dir():

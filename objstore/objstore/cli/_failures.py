@@ -194,14 +194,28 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated(number)
 
 
+_HANDLERS: Final = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: _terminate,
+    signal.SIGHUP: _terminate,
+}
+
+
 def install_signals() -> None:
     """Have the requests to end unwind the command, so that it leaves nothing behind.
 
     One that is ignored, as under nohup, stays so.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number, handler in _HANDLERS.items():
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _terminate)
+            signal.signal(number, handler)
+
+
+def remove_signals() -> None:
+    """Have the requests to end simply end the process: nothing is left to unwind."""
+    for number, handler in _HANDLERS.items():
+        if signal.getsignal(number) is handler:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def open_closed_streams() -> None:

@@ -43,8 +43,8 @@ def mv(
 ) -> None:
     """Give an object another name, or another bucket.
 
-    Inside a bucket readers see one of the names, never both. Into another bucket the
-    object is copied, then deleted here unless it has changed meanwhile.
+    Inside a bucket readers see one of the names, never both. Into another bucket
+    the object is copied, then deleted here unless it has changed meanwhile.
     """
     at = object_at(source)
     to = target_at(target).below(at.name)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TypeAlias
+
+if sys.stderr.isatty():
+    # Not when a command makes a bar: Ctrl-C while that is loaded could be lost.
+    import_module("rich.progress")
 
 Tell: TypeAlias = Callable[[int, int | None], object]
 """Takes the bytes that are done and their total, as the library gives them."""

@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -32,18 +31,6 @@ class Source:
     path: str
     name: str
     size: int | None
-
-
-class _StandardInput:
-    """Standard input as a put reads it."""
-
-    def read(self, size: int, /) -> bytes:
-        """Give what one call of the system gives.
-
-        A loop inside of one call of Python's would not see a Ctrl-C that comes
-        between two calls of the system, and wait on.
-        """
-        return cast("BufferedReader", sys.stdin.buffer).read1(size)
 
 
 @Parameter(name="*")
@@ -216,5 +203,5 @@ def _put_one(
     bucket: ObjectStore, source: Source, options: dict[str, Any], tell: Tell | None
 ) -> ObjectInfo:
     if source.path == STREAM:
-        return bucket.put(source.name, _StandardInput(), progress=tell, **options)
+        return bucket.put(source.name, sys.stdin.buffer, progress=tell, **options)
     return bucket.upload(source.name, source.path, progress=tell, **options)
