@@ -45,6 +45,8 @@ class Applier:
     def __init__(self, core: LogCore) -> None:
         self._core = core
         self._applied = Applied()
+        self.refusal: StorageError | None = None
+        """Why the last try to apply was refused, `None` when it was not."""
 
     def open_catalog(self) -> Applied:
         """Open the catalog; give the place from which the log has to be read."""
@@ -101,6 +103,7 @@ class Applier:
             overlay stays, and readers lay it over what the catalog has.
         """
         core = self._core
+        self.refusal = None
         while True:
             with core.mutex:
                 durable = core.progress.durable.sequence
@@ -118,6 +121,7 @@ class Applier:
             except CatalogBusy:
                 return False
             except StorageError as error:
+                self.refusal = error
                 _logger.warning(
                     "%s: catalog not brought up: %s", core.storage.path, error
                 )

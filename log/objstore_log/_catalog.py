@@ -152,7 +152,10 @@ class Catalog:
             file.disconnect()
             if isinstance(error, sqlite3.DatabaseError | CatalogDamagedError):
                 raise StorageError(
-                    path=file.path, operation="make catalog", reason=str(error)
+                    path=file.path,
+                    operation="make catalog",
+                    reason=str(error),
+                    errno=schema.errno_of(error),
                 ) from error
             raise
         self._instance = instance

@@ -7,6 +7,7 @@ Bits flip: every row carries a checksum, and the aggregate tells a missing row.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -52,6 +53,14 @@ _STATE_TYPES = (int, bytes, bytes, str, *(int,) * 7)
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """The second one comes when the text of an error quotes a damaged schema."""
+
+
+_SHARED_MEMORY_ERRORS = {
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+}
+"""Its file beside the database cannot grow: so it looks when the disk is full."""
 
 
 class CatalogDamagedError(ObjStoreError):
@@ -199,13 +208,29 @@ def translated(error: Exception, path: str) -> ObjStoreError:
     # A wrong use of the module is our bug, and rebuilding would hide it.
     if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
         raise error
-    match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+    match _code_of(error) & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return CatalogBusy(path=path)
-        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return StorageError(path=path, operation="catalog", reason=str(error))
+        case _ if number := errno_of(error):
+            return StorageError(
+                path=path, operation="catalog", reason=str(error), errno=number
+            )
         case _:
             return CatalogDamagedError(path=path, reason=str(error))
+
+
+def errno_of(error: Exception) -> int | None:
+    """Give the system's number where an error of SQLite says that the disk is full."""
+    code = _code_of(error)
+    is_full = code & 0xFF == sqlite3.SQLITE_FULL or code in _SHARED_MEMORY_ERRORS
+    return errno.ENOSPC if is_full else None
+
+
+def _code_of(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code
 
 
 def create(

@@ -41,6 +41,7 @@ from objstore_log.errors import (
     ForkedError,
     ObjStoreError,
     PoisonedError,
+    StorageError,
 )
 
 CLOSE_WAIT_S: Final = 1.0
@@ -276,6 +277,11 @@ class Log:
             with suppress(BusyError, PoisonedError):
                 self._committer.sync(lambda: False)
         return self._applier.apply()
+
+    @property
+    def catalog_refusal(self) -> StorageError | None:
+        """Say why the catalog could not be brought up when that was tried last."""
+        return self._applier.refusal
 
     def query(
         self, sql: str, parameters: Sequence[object] = ()

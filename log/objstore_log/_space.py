@@ -295,7 +295,9 @@ class Reclaimer:
             with self._committer.locked(), core.mutex:
                 prepare_tail(core)
             for name in dead:
-                core.storage.remove(name)
+                # missing when its process has just closed the log, and itself behind it
+                with suppress(FileNotFoundError):
+                    core.storage.remove(name)
         core.catch_up()
         shown = core.visible_sequence
         if not apply():

@@ -132,7 +132,11 @@ class BucketSpace:
     # --- reclaiming -----------------------------------------------------------
 
     def reclaim(self, now_ns: int, *, dry_run: bool) -> Reclaimed:
-        """Raise the change floor, then give dead bytes back."""
+        """Raise the change floor, then give dead bytes back.
+
+        Raises:
+            StorageError: the catalog cannot be brought up, such as on a full disk.
+        """
         with self._reclaiming:
             needs = _Needs(self._bucket)
             if dry_run:
@@ -140,8 +144,11 @@ class BucketSpace:
             else:
                 self._raise_floor(now_ns)
                 needs.floor = self._bucket.floor
-            self._bucket.log.apply()
-            result = self._bucket.log.reclaim(needs, dry_run=dry_run)
+            log = self._bucket.log
+            if not log.apply() and log.catalog_refusal is not None:
+                # nobody can say what is dead
+                raise log.catalog_refusal
+            result = log.reclaim(needs, dry_run=dry_run)
         return Reclaimed(result.bytes, result.contents)
 
     def _raise_floor(self, now_ns: int) -> None:

@@ -14,12 +14,14 @@ import anyio
 from anyio import CapacityLimiter
 
 from objstore import _engine as ops
+from objstore._bucket_log import BucketLog
 from objstore._bucket_metas import page_of_snapshot
 from objstore._bucket_state import SEALED
 from objstore._embedded_errors import bucket_of, explained, read_pinned, refused
-from objstore._embedded_store import EmbeddedStore, acquire_store, release_store
+from objstore._embedded_store import EmbeddedStore
 from objstore._engine import Capability, Engine, Op
 from objstore._loop_wake import current_waker, in_thread, shielded
+from objstore._open_stores import acquire_store, release_store
 from objstore._outcome import aborted, committed, submit_abort
 from objstore.errors import (
     BadStoreError,
@@ -138,12 +140,16 @@ class EmbeddedEngine:
         try:
             if type(op) in _WHOLE:
                 with uninterrupted, patience(self._lock_timeout_s):
-                    answer = _HANDLERS[type(op)](self._store, op)
+                    answer = self._whole(op)
             else:
                 answer = _HANDLERS[type(op)](self._store, op)
         except (ObjStoreError, OSError) as error:
             answer = self._saved(op, before, error)
         return answer
+
+    def _whole(self, op: Op[Any]) -> Any:
+        work = partial(_HANDLERS[type(op)], self._store, op)
+        return self._store.reserve.clearing(work) if is_clearing(op) else work()
 
     def _before(self, op: Op[Any]) -> bytes | None:
         """Give which bucket it is that an operation begins in."""
@@ -181,7 +187,7 @@ class EmbeddedEngine:
         if isinstance(op, ops.Append):
             with patience(self._lock_timeout_s):
                 bucket = self._store.bucket(op.bucket, op.incarnation)
-            answer = await committed(bucket, op, self._lock_timeout_s)
+            answer = await self._committed(bucket, op)
         elif isinstance(op, ops.Abort):
             answer = None
             await aborted(self._store.bucket(op.bucket), op.nuid)
@@ -194,6 +200,14 @@ class EmbeddedEngine:
         else:
             answer = await self._in_thread(op)
         return answer
+
+    async def _committed(self, bucket: BucketLog, op: ops.Append) -> ops.AppendResult:
+        try:
+            return await committed(bucket, op, self._lock_timeout_s)
+        except OSError as error:
+            if not (is_clearing(op) and self._store.reserve.is_given_for(error)):
+                raise
+        return await committed(bucket, op, self._lock_timeout_s)
 
     async def _in_thread(self, op: Op[Any]) -> Any:
         if self._limiter is None:
@@ -298,7 +312,9 @@ def _reclaim(store: EmbeddedStore, op: ops.Reclaim) -> ops.Reclaimed:
     now_ns = store.directory.environment.now_ns()
     if not op.dry_run:
         store.remove_leftovers()
-    return store.space(op.bucket).reclaim(now_ns, dry_run=op.dry_run)
+    reclaimed = store.space(op.bucket).reclaim(now_ns, dry_run=op.dry_run)
+    store.reserve.keep()
+    return reclaimed
 
 
 def _wait(store: EmbeddedStore, op: ops.WaitForChange) -> int:
@@ -334,6 +350,22 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.Damaged: lambda store, op: store.space(op.bucket).damaged(),
     ops.RepairCatalog: lambda store, op: store.space(op.bucket).repair_catalog(),
 }
+_CLEARING: Final = (ops.Abort, ops.DeleteBucket, ops.Reclaim)
+"""What may give space back."""
+
+
+def is_clearing(op: Op[Any]) -> bool:
+    """Say whether an operation gives space back, or marks what may go."""
+    if isinstance(op, ops.Append):
+        records = op.records
+        return all(isinstance(item, ops.Meta) and _is_marker(item) for item in records)
+    return isinstance(op, _CLEARING)
+
+
+def _is_marker(meta: ops.Meta) -> bool:
+    return meta.change in ("delete", "expire")
+
+
 _WHOLE: Final = frozenset(
     {
         ops.Abort,

@@ -7,13 +7,10 @@ process never competes with itself for the log's locks. A forked child may not u
 from __future__ import annotations
 
 import errno
-import os
 import threading
-import weakref
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from objstore._bucket_log import BucketLog
@@ -29,12 +26,7 @@ from objstore._registry import (
     Registry,
     check_unchanged,
 )
-from objstore._store_directory import (
-    StoreDirectory,
-    open_directory,
-    open_storage,
-    system_environment,
-)
+from objstore._store_directory import StoreDirectory
 from objstore.errors import (
     BucketExistsError,
     BucketNotFoundError,
@@ -43,7 +35,7 @@ from objstore.errors import (
     ObjStoreError,
     StorageError,
 )
-from objstore_log import Environment, Log, LogOptions, MemoryStorage, Storage, Writers
+from objstore_log import Log, LogOptions, MemoryStorage, Storage, Writers
 
 LOG_ID_BYTES: Final = 16
 MEMORY_NUMBER: Final = 0
@@ -72,6 +64,7 @@ class EmbeddedStore:
         self.handles = 0
         self.is_forked = False
         self.dropped = Dropped()
+        self.reserve = directory.reserve
         self._lock = threading.RLock()
         self._buckets: dict[str, BucketLog] = {}
         self._spaces: dict[str, tuple[BucketLog, BucketSpace]] = {}
@@ -87,7 +80,6 @@ class EmbeddedStore:
                 writers=directory.writers,
             )
         )
-        _stores.add(self)
 
     def check_not_forked(self) -> None:
         """Raise in a process that inherited this store by fork."""
@@ -211,7 +203,7 @@ class EmbeddedStore:
     def _open_live(self, entry: BucketEntry) -> BucketLog | None:
         """Open a bucket's log; gives `None` when the bucket is deleted meanwhile."""
         try:
-            found = self._open_bucket(entry)
+            found = self.reserve.clearing(partial(self._open_bucket, entry))
         except (ObjStoreError, OSError):
             if self.is_gone(entry.name, entry.log_id):
                 return None
@@ -391,85 +383,3 @@ def _options_of(entry: BucketEntry) -> BucketOptions:
     if entry.options is not None:
         return entry.options
     return engine_options(decode_config(entry.document))
-
-
-# --- one store for each directory ---------------------------------------------------
-
-_open_stores: dict[tuple[int, int], EmbeddedStore] = {}
-_open_lock = threading.Lock()
-_stores: weakref.WeakSet[EmbeddedStore] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    global _open_lock  # noqa: PLW0603 - the parent's lock may be held for ever here
-    _open_lock = threading.Lock()
-    _open_stores.clear()
-    for store in list(_stores):
-        store.abandon_after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def _directory_key(path: str) -> tuple[int, int] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        # missing, or opening says what is wrong with it
-        return None
-    return found.st_dev, found.st_ino
-
-
-def acquire_store(
-    path: str | None,
-    *,
-    url: str,
-    create: bool,
-    force_network: bool = False,
-) -> EmbeddedStore:
-    """Give the store of a directory, the same one for every handle in this process."""
-    with _open_lock:
-        key = None if path is None else _directory_key(path)
-        store = None if key is None else _open_stores.get(key)
-        if store is None:
-            directory = open_directory(
-                path,
-                create=create,
-                environment=system_environment(),
-                force_network=force_network,
-            )
-            store = _open(directory, url, in_memory=path is None)
-            if path is not None:
-                key = _directory_key(path)
-                assert key is not None
-                _open_stores[key] = store
-        store.handles += 1
-        return store
-
-
-def open_on_storage(storage: Storage, environment: Environment) -> EmbeddedStore:
-    """Open a store on any storage port, with any clock (for simulations)."""
-    directory = open_storage(storage, create=True, environment=environment)
-    store = _open(directory, storage.path, in_memory=False)
-    store.handles = 1
-    return store
-
-
-def _open(directory: StoreDirectory, url: str, *, in_memory: bool) -> EmbeddedStore:
-    try:
-        return EmbeddedStore(directory, url=url, in_memory=in_memory)
-    except BaseException:
-        directory.close()
-        raise
-
-
-def release_store(store: EmbeddedStore) -> None:
-    """Give a handle back; the last one closes the store."""
-    with _open_lock:
-        store.handles -= 1
-        if store.handles or store.is_forked:
-            return
-        for key, other in list(_open_stores.items()):
-            if other is store:
-                del _open_stores[key]
-        store.close()

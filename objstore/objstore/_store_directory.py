@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from objstore._reserve import RESERVE_NAME, Reserve
 from objstore.errors import StorageError, StoreNotFoundError, StoreVersionError
 from objstore_log import (
     STORE_BYTES,
@@ -32,6 +33,7 @@ _OWN_NAMES: Final = {
     TEMPORARY_NAME,
     WRITERS_NAME,
     LOGS_NAME,
+    RESERVE_NAME,
 }
 MAKING_TRIES: Final = 500
 MAKING_PAUSE_S: Final = 0.01
@@ -46,9 +48,14 @@ class StoreDirectory:
     """An open store directory."""
 
     def __init__(
-        self, storage: Storage, header: StoreHeader, environment: Environment
+        self,
+        storage: Storage,
+        header: StoreHeader,
+        environment: Environment,
+        reserve: Reserve,
     ) -> None:
         self.storage = storage
+        self.reserve = reserve
         self.header = header
         self.environment = environment
         self.writers = Writers(
@@ -106,7 +113,9 @@ def open_directory(
     try:
         _check_place(path, create=create)
         storage = FileStorage(path, create=create, force_network=force_network)
-        return open_storage(storage, create=create, environment=environment)
+        return open_storage(
+            storage, create=create, environment=environment, reserve=Reserve(path)
+        )
     except OSError as error:
         if isinstance(error, StorageError | StoreNotFoundError):
             raise
@@ -145,7 +154,11 @@ def _check_place(path: str, *, create: bool) -> None:
 
 
 def open_storage(
-    storage: Storage, *, create: bool, environment: Environment
+    storage: Storage,
+    *,
+    create: bool,
+    environment: Environment,
+    reserve: Reserve | None = None,
 ) -> StoreDirectory:
     """Open the store on a storage port, making it when `create` is true."""
     header = _read_header(storage)
@@ -160,7 +173,7 @@ def open_storage(
             supported=STORE_VERSION,
             what="store format",
         )
-    return StoreDirectory(storage, header, environment)
+    return StoreDirectory(storage, header, environment, reserve or Reserve(None))
 
 
 def _read_header(storage: Storage) -> StoreHeader | None:

@@ -12,8 +12,8 @@ import pytest
 from tests.fakes.fake_engine import FakeEngine
 
 from objstore._embedded import EmbeddedEngine
-from objstore._embedded_store import open_on_storage
 from objstore._engine import Engine
+from objstore._open_stores import open_on_storage
 from objstore_log import Environment, FileStorage, MemoryStorage, Storage
 
 

@@ -16,8 +16,8 @@ from random import Random
 
 from objstore import ObjectMeta
 from objstore._embedded import EmbeddedEngine
-from objstore._embedded_store import open_on_storage
 from objstore._handles import Session
+from objstore._open_stores import open_on_storage
 from objstore.blocking import Store
 from objstore_log import Environment, FileStorage
 

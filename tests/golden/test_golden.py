@@ -17,8 +17,8 @@ from tests.golden.independent_reader import damage, read_store
 from tests.golden.make_golden import START_NS, make
 
 from objstore._embedded import EmbeddedEngine
-from objstore._embedded_store import open_on_storage
 from objstore._handles import Session
+from objstore._open_stores import open_on_storage
 from objstore.blocking import Store
 from objstore_log import Environment, FileStorage
 

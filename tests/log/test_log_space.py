@@ -121,6 +121,24 @@ def test_unfinished_put_of_another_engine_is_left_alone(place: Storage) -> None:
     one.close()
 
 
+def test_engine_that_closes_beside_a_reclaim_disturbs_it_not(
+    place: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its announcement may go between the look at it and its removal."""
+    one = filled(place)
+    other = open_log(place, seed=9)
+    other.log.announce_unfinished(5)
+    is_alive = one.log._core.writers.is_alive
+
+    def closing(writer_id: int) -> bool:
+        other.close()
+        return is_alive(writer_id)
+
+    monkeypatch.setattr(one.log._core.writers, "is_alive", closing)
+
+    assert one.log.reclaim(Wanted()).contents == 4
+
+
 def test_announcement_of_a_dead_engine_counts_no_more(place: Storage) -> None:
     """It cannot finish its put."""
     one = filled(place)

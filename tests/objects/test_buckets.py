@@ -26,8 +26,8 @@ from objstore import (
 )
 from objstore._config import check_update
 from objstore._embedded import EmbeddedEngine
-from objstore._embedded_store import open_on_storage
 from objstore._handles import Session
+from objstore._open_stores import open_on_storage
 from objstore._store_directory import system_environment
 from objstore_log import FileStorage
 

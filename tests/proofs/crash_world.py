@@ -17,9 +17,10 @@ from unittest import mock
 
 from objstore import ObjectInfo
 from objstore._embedded import EmbeddedEngine
-from objstore._embedded_store import EmbeddedStore, open_on_storage
+from objstore._embedded_store import EmbeddedStore
 from objstore._engine import Changes, StoredMeta
 from objstore._handles import Session
+from objstore._open_stores import open_on_storage
 from objstore.blocking import ObjectStore, Store
 from objstore_log import Environment, Log, Storage, _core
 from objstore_log._catalog import Catalog

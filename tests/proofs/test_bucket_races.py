@@ -26,8 +26,9 @@ from objstore import blocking
 from objstore._bucket_log import BucketLog
 from objstore._dropped import Dropped
 from objstore._embedded import EmbeddedEngine
-from objstore._embedded_store import EmbeddedStore, open_on_storage
+from objstore._embedded_store import EmbeddedStore
 from objstore._handles import Session
+from objstore._open_stores import open_on_storage
 from objstore._registry import REGISTRY_NUMBER
 from objstore._store_directory import system_environment
 from objstore.errors import BucketNotFoundError, StorageError

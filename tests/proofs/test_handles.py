@@ -17,9 +17,9 @@ from tests.fakes.fake_engine import FakeEngine
 import objstore
 from objstore import ObjectMeta, blocking
 from objstore._embedded import EmbeddedEngine
-from objstore._embedded_store import open_on_storage
 from objstore._engine import Append, Chunk, DeleteBucket, Engine, Op
 from objstore._handles import Session
+from objstore._open_stores import open_on_storage
 from objstore._store_directory import system_environment
 from objstore.errors import (
     BucketExistsError,

@@ -15,8 +15,8 @@ import pytest
 
 from objstore._bucket_log import BucketLog
 from objstore._embedded import EmbeddedEngine
-from objstore._embedded_store import open_on_storage
 from objstore._handles import Session
+from objstore._open_stores import open_on_storage
 from objstore.blocking import Store
 from objstore_log import Environment, FileStorage, Log
 from objstore_log import _space as space

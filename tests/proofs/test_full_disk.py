@@ -1,0 +1,152 @@
+"""A full disk: nothing is lost, and what gives space back works on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+import objstore
+from objstore._reserve import RESERVE_BYTES, RESERVE_NAME, Reserve
+from objstore.blocking import ObjectStore, Store
+from objstore.errors import StorageError
+
+DISK_BYTES = 24 * 1024 * 1024
+OBJECT_BYTES = 200_000
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a small disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(place)]
+    if subprocess.run(mounting, check=False, capture_output=True).returncode:
+        pytest.skip("a file system can only be mounted by root")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
+def store(disk: Path) -> Iterator[Store]:
+    """Give a store on the small disk."""
+    with opened(disk) as made:
+        made.create_object_store("b", changes_ttl=0.001, segment_bytes=1 << 20)
+        yield made
+
+
+def opened(disk: Path) -> Store:
+    """Open the store."""
+    return objstore.open(disk / "store", retention_interval=None)
+
+
+def fill(bucket: ObjectStore) -> dict[str, bytes]:
+    """Put objects until none fits; give those that were acknowledged."""
+    kept: dict[str, bytes] = {}
+    for size in (OBJECT_BYTES, 300):
+        with pytest.raises(StorageError, match="No space left"):
+            _fill_with(bucket, size, kept)
+    return kept
+
+
+def _fill_with(bucket: ObjectStore, size: int, kept: dict[str, bytes]) -> None:
+    while True:
+        name, content = f"{len(kept):05}", os.urandom(size)
+        bucket.put(name, content)
+        kept[name] = content
+
+
+def check(store: Store, kept: dict[str, bytes]) -> None:
+    """Check that exactly these objects are there, and whole."""
+    bucket = store.object_store("b")
+    assert list(kept) == [info.name for info in bucket.list()]
+    assert all(bucket.get(name) == content for name, content in kept.items())
+
+
+def clear(store: Store, kept: dict[str, bytes]) -> None:
+    """Delete half of the objects, and let retention give their bytes back."""
+    for name in list(kept)[::2]:
+        store.object_store("b").delete(name)
+        del kept[name]
+    assert store.run_retention().bytes_reclaimed > OBJECT_BYTES
+
+
+def test_full_disk_is_cleared_and_serves_again(store: Store) -> None:
+    """Deletes and retention work on it, puts work behind them, nothing is lost."""
+    kept = fill(store.object_store("b"))
+    check(store, kept)
+    clear(store, kept)
+    check(store, kept)
+    store.object_store("b").put("z", b"z" * OBJECT_BYTES)
+
+    check(store, {**kept, "z": b"z" * OBJECT_BYTES})
+    assert store.verify().ok
+
+
+def test_store_opens_on_a_full_disk(store: Store, disk: Path) -> None:
+    """A process that opens it there reads everything and clears it."""
+    kept = fill(store.object_store("b"))
+    store.close()
+    with opened(disk) as again:
+        check(again, kept)
+        clear(again, kept)
+        check(again, kept)
+
+
+@pytest.mark.anyio
+async def test_awaited_deletes_clear_a_full_disk(store: Store, disk: Path) -> None:
+    """The same awaited, where deletes go another way."""
+    kept = fill(store.object_store("b"))
+    async with objstore.connect(str(disk / "store")) as awaited:
+        bucket = await awaited.object_store("b")
+        async with anyio.create_task_group() as tasks:
+            for name in list(kept)[::2]:
+                tasks.start_soon(bucket.delete, name)
+        assert (await awaited.run_retention()).bytes_reclaimed > OBJECT_BYTES
+        await bucket.put("z", b"z" * OBJECT_BYTES)
+
+
+def test_failed_put_gives_its_bytes_back(store: Store, disk: Path) -> None:
+    """A put that is larger than the disk fills it for no longer than it fails."""
+    bucket = store.object_store("b")
+    with pytest.raises(StorageError, match="No space left"):
+        bucket.put("large", (os.urandom(1 << 20) for _ in range(64)))
+    store.run_retention()
+
+    assert [] == bucket.list()
+    bucket.put("half", os.urandom(DISK_BYTES // 2))
+    used = os.statvfs(disk)
+    assert (used.f_blocks - used.f_bfree) * used.f_frsize < DISK_BYTES * 0.75
+
+
+def test_reserve_is_kept_again_when_there_is_room(store: Store, disk: Path) -> None:
+    """What was given back on a full disk is taken again by the next retention."""
+    reserve = disk / "store" / RESERVE_NAME
+    before = reserve.stat().st_blocks
+    kept = fill(store.object_store("b"))
+    assert reserve.exists()
+    store.object_store("b").delete(next(iter(kept)))
+    assert not reserve.exists()
+    del kept[next(iter(kept))]
+    clear(store, kept)
+
+    assert before
+    assert reserve.stat().st_blocks
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"), [(1 << 40, RESERVE_BYTES), (16 << 20, 1 << 20), (1 << 19, 0)]
+)
+def test_reserve_is_a_small_part_of_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, expected: int
+) -> None:
+    """On a small disk it is smaller, on a tiny one there is none."""
+    monkeypatch.setattr("objstore._reserve._free_bytes", lambda _: free)
+    Reserve(str(tmp_path)).keep()
+
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert sizes == ([expected] if expected else [])
