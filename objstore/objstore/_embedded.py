@@ -120,6 +120,10 @@ class EmbeddedEngine:
         """Give the wall clock."""
         return self._store.directory.environment.now_ns()
 
+    def purge_ns(self) -> int:
+        """Give the time that purging goes by."""
+        return self._store.purge_ns()
+
     def new_nuid(self) -> bytes:
         """Give 16 random bytes."""
         return self._store.directory.environment.random_bytes(NUID_BYTES)
@@ -309,7 +313,7 @@ def _pin(store: EmbeddedStore, op: ops.Pin) -> ops.PinHandle:
 
 
 def _reclaim(store: EmbeddedStore, op: ops.Reclaim) -> ops.Reclaimed:
-    now_ns = store.directory.environment.now_ns()
+    now_ns = store.purge_ns()
     if not op.dry_run:
         store.remove_leftovers()
     reclaimed = store.space(op.bucket).reclaim(now_ns, dry_run=op.dry_run)

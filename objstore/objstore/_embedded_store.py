@@ -16,6 +16,7 @@ from typing import Final
 from objstore._bucket_log import BucketLog
 from objstore._bucket_space import BucketSpace
 from objstore._bucket_state import GONE
+from objstore._clock_trust import ClockTrust
 from objstore._config import decode_config, engine_options
 from objstore._dropped import Dropped
 from objstore._engine import BucketOptions, BucketState, UpdateBucket
@@ -65,6 +66,8 @@ class EmbeddedStore:
         self.is_forked = False
         self.dropped = Dropped()
         self.reserve = directory.reserve
+        environment = directory.environment
+        self._clock = ClockTrust(environment.now_ns(), environment.monotonic_s())
         self._lock = threading.RLock()
         self._buckets: dict[str, BucketLog] = {}
         self._spaces: dict[str, tuple[BucketLog, BucketSpace]] = {}
@@ -85,6 +88,11 @@ class EmbeddedStore:
         """Raise in a process that inherited this store by fork."""
         if self.is_forked:
             raise ForkedError(what=f"the store {self.url}")
+
+    def purge_ns(self) -> int:
+        """Give the time that purging goes by."""
+        environment = self.directory.environment
+        return self._clock.purge_ns(environment.now_ns(), environment.monotonic_s())
 
     # --- buckets --------------------------------------------------------------
 

@@ -360,6 +360,10 @@ class Engine(Protocol):
         """Give the wall clock, nanoseconds since 1970."""
         ...
 
+    def purge_ns(self) -> int:
+        """Give the time that purging goes by: not a wall clock that has just jumped."""
+        ...
+
     def new_nuid(self) -> bytes:
         """Give 16 random bytes."""
         ...

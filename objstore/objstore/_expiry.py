@@ -69,7 +69,7 @@ def expire_due(scope: Scope) -> Steps[int]:
     """Append the marks of everything that is due; give their number."""
     marked = 0
     while True:
-        now_ns = scope.engine.now_ns()
+        now_ns = scope.engine.purge_ns()
         due = yield from call(ops.DueExpiries(scope.bucket, now_ns, PAGE_ROWS))
         if not due:
             return marked

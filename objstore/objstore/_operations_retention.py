@@ -63,7 +63,7 @@ def _run_in(scope: Scope, *, dry_run: bool) -> Steps[RetentionReport]:
 
 def _count_due(scope: Scope) -> Steps[int]:
     """Count what a run would mark, a page at a time."""
-    now_ns, count = scope.engine.now_ns(), 0
+    now_ns, count = scope.engine.purge_ns(), 0
     rows = yield from call(ops.Page(scope.bucket))
     while rows:
         count += sum(is_due(row, now_ns) for row in rows)

@@ -110,6 +110,9 @@ class FakeEngine:
     def now_ns(self) -> int:
         return self.time_ns
 
+    def purge_ns(self) -> int:
+        return self.time_ns
+
     def new_nuid(self) -> bytes:
         self._made += 1
         return self._made.to_bytes(16)
