@@ -364,8 +364,13 @@ class BucketLog:
         return ChangePage(tuple(changes), page.through)
 
     def usage(self) -> Usage:
-        """Give the figures of `status()`."""
-        self.log.apply()
+        """Give the figures of `status()`.
+
+        Raises:
+            StorageError: the catalog cannot be brought up, such as on a full disk.
+        """
+        if not self.log.apply() and self.log.catalog_refusal is not None:
+            raise self.log.catalog_refusal
         _, totals = read_totals(self.log)
         return Usage(
             totals.count,

@@ -144,16 +144,18 @@ class EmbeddedEngine:
         try:
             if type(op) in _WHOLE:
                 with uninterrupted, patience(self._lock_timeout_s):
-                    answer = self._whole(op)
+                    answer = self._carried_out(op)
             else:
-                answer = _HANDLERS[type(op)](self._store, op)
+                answer = self._carried_out(op)
         except (ObjStoreError, OSError) as error:
             answer = self._saved(op, before, error)
         return answer
 
-    def _whole(self, op: Op[Any]) -> Any:
-        work = partial(_HANDLERS[type(op)], self._store, op)
-        return self._store.reserve.clearing(work) if is_clearing(op) else work()
+    def _carried_out(self, op: Op[Any]) -> Any:
+        handler = _HANDLERS[type(op)]
+        if is_clearing(op):
+            return self._store.reserve.clearing(partial(handler, self._store, op))
+        return handler(self._store, op)
 
     def _before(self, op: Op[Any]) -> bytes | None:
         """Give which bucket it is that an operation begins in."""
@@ -354,8 +356,8 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.Damaged: lambda store, op: store.space(op.bucket).damaged(),
     ops.RepairCatalog: lambda store, op: store.space(op.bucket).repair_catalog(),
 }
-_CLEARING: Final = (ops.Abort, ops.DeleteBucket, ops.Reclaim)
-"""What may give space back."""
+_CLEARING: Final = (ops.Abort, ops.DeleteBucket, ops.GetUsage, ops.Reclaim)
+"""What may give space back, or counts what there is; both need the catalog."""
 
 
 def is_clearing(op: Op[Any]) -> bool:

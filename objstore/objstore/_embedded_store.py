@@ -127,6 +127,15 @@ class EmbeddedStore:
             limit, sequence = options.max_bytes, made.sequence
             incarnation = made.log_id.hex()
             return BucketState(name, document, incarnation, False, limit, sequence)  # noqa: FBT003 - `sealed`
+        except (ObjStoreError, OSError):
+            self._unmake(made)
+            raise
+
+    def _unmake(self, made: BucketEntry) -> None:
+        """Take a bucket back that cannot be opened, as on a full disk."""
+        with suppress(ObjStoreError, OSError):
+            self.registry.delete(made.name, made.log_id)
+            self._remove_gone(made.number)
 
     def _state(self, name: str, log_id: bytes | None) -> BucketState:
         """Give a bucket's state.

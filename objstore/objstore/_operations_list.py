@@ -183,24 +183,24 @@ class _Directory:
     def add(self, metas: Iterable[StoredMeta]) -> bool:
         """Take names in their order; say whether one was left out for the limit."""
         for meta in metas:
-            entry = self._entry_of(meta.name)
+            entry, is_prefix = self._entry_of(meta.name)
             known = self._after is not None and entry.encode() <= self._after
             if known or (self.prefixes and self.prefixes[-1] == entry):
                 continue
             if self._limit == len(self.metas) + len(self.prefixes):
                 return True
             self.entry = entry
-            if not entry.endswith(self._delimiter):
-                self.metas.append(meta)
-            else:
+            if is_prefix:
                 self.prefixes.append(entry)
+            else:
+                self.metas.append(meta)
         return False
 
     def behind(self, name: str) -> str:
         """Give where to look on behind a name: behind a directory that is known."""
-        entry = self._entry_of(name)
+        entry, is_prefix = self._entry_of(name)
         known = self._after is not None and entry.encode() <= self._after
-        if entry != name and (known or entry in self.prefixes[-1:]):
+        if is_prefix and (known or entry in self.prefixes[-1:]):
             return entry + _GREATEST
         return name
 
@@ -210,10 +210,15 @@ class _Directory:
         following = (self.entry or start_after) if is_cut else None
         return Listing(infos, self.prefixes, following)
 
-    def _entry_of(self, name: str) -> str:
-        """Give the directory right in this one that a name is in, else the name."""
+    def _entry_of(self, name: str) -> tuple[str, bool]:
+        """Give the directory right in this one that a name is in, else the name.
+
+        An object that is called like this directory is an object in it.
+        """
         end = name.find(self._delimiter, len(self._prefix))
-        return name if end < 0 else name[: end + len(self._delimiter)]
+        if end < 0:
+            return name, False
+        return name[: end + len(self._delimiter)], True
 
 
 def list_directory(

@@ -121,6 +121,23 @@ async def test_directory_gives_objects_and_prefixes(bucket: ObjectStore) -> None
     )
 
 
+async def test_object_that_is_called_like_a_directory_is_in_it(
+    bucket: ObjectStore,
+) -> None:
+    """Who walks down finds it, and comes to an end."""
+    await fill(bucket, ["a/", "a/b", "a//", "/"])
+    top = await bucket.list_directory()
+    inner = await bucket.list_directory("a/")
+    root = await bucket.list_directory("/")
+
+    assert (["/", "a/"], []) == (top.prefixes, top.objects)
+    assert (["a/", "a/b"], ["a//"]) == (
+        [info.name for info in inner.objects],
+        inner.prefixes,
+    )
+    assert (["/"], []) == ([info.name for info in root.objects], root.prefixes)
+
+
 async def test_directory_of_deleted_objects_is_gone(bucket: ObjectStore) -> None:
     """A directory is there as long as an object is in it."""
     await fill(bucket, ["a/1", "a/2"])
@@ -161,20 +178,23 @@ def test_directory_pages_equal_model(names: set[str], prefix: str, limit: int) -
     bucket = blocking.Store(Session(FakeEngine())).create_object_store("b")
     for name in names:
         bucket.put(name, b"")
-    expected: set[str] = set()
+    objects: set[str] = set()
+    prefixes: set[str] = set()
     for name in names:
         if name.startswith(prefix):
             head, delimiter, _ = name[len(prefix) :].partition("/")
-            expected.add(prefix + head + delimiter)
+            (prefixes if delimiter else objects).add(prefix + head + delimiter)
     found: list[str] = []
     place: str | None = None
     while True:
         page = bucket.list_directory(prefix, start_after=place, limit=limit)
         entries = [info.name for info in page.objects] + page.prefixes
+        assert objects.issuperset(info.name for info in page.objects)
+        assert prefixes.issuperset(page.prefixes)
         assert len(entries) <= limit
         found += sorted(entries, key=str.encode)
         place = page.next_start_after
         if place is None:
             break
 
-    assert sorted(expected, key=str.encode) == found
+    assert sorted(objects | prefixes, key=str.encode) == found

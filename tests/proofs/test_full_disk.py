@@ -97,6 +97,29 @@ def test_store_opens_on_a_full_disk(store: Store, disk: Path) -> None:
         check(again, kept)
 
 
+def test_status_of_a_full_disk_is_true(store: Store) -> None:
+    """It counts what is there, although the catalog lagged behind."""
+    kept = fill(store.object_store("b"))
+    status = store.object_store("b").status()
+
+    assert (len(kept), sum(map(len, kept.values()))) == (status.count, status.size)
+
+
+def test_bucket_that_cannot_be_opened_is_not_made(
+    store: Store, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves no name behind that retention and verify would stumble over."""
+    monkeypatch.setattr(Reserve, "is_given_for", lambda *_: False)
+    kept = fill(store.object_store("b"))
+    with pytest.raises(StorageError):
+        store.create_object_store("c")
+    monkeypatch.undo()
+
+    assert ["b"] == store.object_store_names()
+    clear(store, kept)
+    assert store.verify().ok
+
+
 @pytest.mark.anyio
 async def test_awaited_deletes_clear_a_full_disk(store: Store, disk: Path) -> None:
     """The same awaited, where deletes go another way."""
