@@ -6,11 +6,13 @@ queue and no task of their own, so a slow or forgotten reader costs nothing.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from itertools import repeat
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -31,6 +33,12 @@ NATS_TIMEOUT_S = 5.0
 _SLICE_S = 0.2
 """How long a blocked thread sleeps until it looks whether the watch was closed."""
 
+Waits: TypeAlias = Iterator[float]
+"""How long to sleep next, in seconds; raises `TimeoutError` when the time is over."""
+
+_FOREVER: Waits = repeat(math.inf)
+_FOREVER_IN_SLICES: Waits = repeat(_SLICE_S)
+
 
 def _timeout_s(timeout: Duration | None) -> float | None:
     try:
@@ -41,6 +49,22 @@ def _timeout_s(timeout: Duration | None) -> float | None:
             value=timeout,
             allowed="a timedelta or seconds from 0 on, or None for no end",
         ) from error
+
+
+def _waits(
+    timeout: Duration | None, now_s: Callable[[], float], slice_s: float = math.inf
+) -> Waits:
+    seconds = _timeout_s(timeout)
+    return _left(math.inf if seconds is None else now_s() + seconds, now_s, slice_s)
+
+
+def _left(end_s: float, now_s: Callable[[], float], slice_s: float) -> Waits:
+    while (left_s := end_s - now_s()) > 0:
+        yield min(left_s, slice_s)
+    # One last look; only one, or a busy writer of unwanted changes has no end.
+    yield 0.0
+    message = "the watch gave nothing in that time"
+    raise TimeoutError(message)
 
 
 def _following(engine: Engine, bucket: str, options: WatchOptions) -> Following:
@@ -95,8 +119,7 @@ class AsyncWatch:
         return self
 
     async def __anext__(self) -> Change:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        while (change := await self._next()) is None:
+        while (change := await self._next(_FOREVER)) is None:
             pass
         return change
 
@@ -126,22 +149,24 @@ class AsyncWatch:
         there is nothing to give.
 
         Args:
-            timeout: How long to wait; `None` is for ever.
+            timeout: How long to wait for those who iterate; 0 only looks, `None` is
+                for ever. What is there to read is read first, however long it takes.
 
         Raises:
             ClosedError: the watch was closed before.
             TimeoutError: the time is over.
         """
-        following = self._following
-        with anyio.fail_after(_timeout_s(timeout)):
-            while not following.is_caught_up:
-                if self._is_closed:
-                    raise _closed(self._bucket)
-                if following.is_ready:
-                    self._taken = self._taken or anyio.Event()
+        self._check_loop()
+        following, waits = self._following, _waits(timeout, anyio.current_time)
+        while not following.is_caught_up:
+            if self._is_closed:
+                raise _closed(self._bucket)
+            if following.is_ready:
+                self._taken = self._taken or anyio.Event()
+                with anyio.move_on_after(next(waits)):
                     await self._taken.wait()
-                else:
-                    await self._pull()
+            else:
+                await self._pull(waits)
 
     async def aclose(self) -> None:
         """End the iteration everywhere; idempotent."""
@@ -162,47 +187,49 @@ class AsyncWatch:
         while not self._following.has_begun:
             if self._is_closed:
                 raise _closed(self._bucket)
-            await self._pull()
+            await self._pull(_FOREVER)
 
-    async def _next(self) -> Change | None:
+    async def _next(self, waits: Waits) -> Change | None:
         """Give the next change, or `None` for the caught-up marker."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
         self._check_loop()
         while not self._is_closed:
             if self._following.is_ready:
                 self._wake()
                 return self._following.take()
-            await self._pull()
+            await self._pull(waits)
         raise StopAsyncIteration
 
-    async def _next_or_marker(self) -> Change | None:
+    async def _next_or_marker(self, waits: Waits) -> Change | None:
         """Give the next change; the marker too, where NATS clients expect one."""
-        change = await self._next()
+        change = await self._next(waits)
         if change is None and not self._following.has_marker:
-            return await self._next()
+            return await self._next(waits)
         return change
 
-    async def _pull(self) -> None:
-        """Ask the engine once, unless another task just did; `aclose` ends it."""
+    async def _pull(self, waits: Waits) -> None:
+        """Sleep or fetch once, unless another task just fetched; `aclose` ends it.
+
+        Fetching is one at a time; sleeping holds nobody up.
+        """
         self._check_loop()
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
+                if self._failed is None and self._following.is_waiting:
+                    op = self._following.sleep(next(waits))
+                    self._following.woken(await self._engine.arun(op))
+                    return
                 async with self._lock:
-                    if not self._is_closed and not self._following.is_ready:
-                        await self._step()
+                    is_over = self._is_closed or self._failed is not None
+                    if not is_over and self._following.is_fetching:
+                        # what was fetched is kept, also when cancelled
+                        await shielded(self._fetch, is_bounded=False)
+                failed, self._failed = self._failed, None
+                if failed is not None:
+                    raise failed
             finally:
                 self._scopes.discard(scope)
-
-    async def _step(self) -> None:
-        """Carry one request out; what was fetched is kept, also when cancelled."""
-        if self._following.is_waiting:
-            await arun(self._engine, self._following.step())
-            return
-        if self._failed is None:
-            await shielded(self._fetch, is_bounded=False)
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            raise failed
 
     async def _fetch(self) -> None:
         try:
@@ -227,7 +254,7 @@ class AwaitedWatch:
     def __init__(
         self,
         watch: AsyncWatch,
-        update: Callable[[], Awaitable[Change | None]],
+        update: Callable[[Waits], Awaitable[Change | None]],
         bucket: str,
     ) -> None:
         self._watch = watch
@@ -243,8 +270,7 @@ class AwaitedWatch:
         return self
 
     async def __anext__(self) -> Change | None:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        return await self._update()
+        return await self._update(_FOREVER)
 
     async def __aenter__(self) -> Self:
         return self
@@ -261,15 +287,16 @@ class AwaitedWatch:
         """Give the next change, or `None` once after the current values.
 
         Args:
-            timeout: How long to wait; `None` is for ever.
+            timeout: How long to wait for what is not there yet; 0 gives what is there
+                now, `None` is for ever. What is there is read to its end, however
+                long that takes.
 
         Raises:
             ClosedError: the watch is closed.
             TimeoutError: the time is over; nothing is lost.
         """
         try:
-            with anyio.fail_after(_timeout_s(timeout)):
-                return await self._update()
+            return await self._update(_waits(timeout, anyio.current_time))
         except StopAsyncIteration:
             raise _closed(self._bucket) from None
 
@@ -326,7 +353,7 @@ class BlockingWatch:
         return self
 
     def __next__(self) -> Change:
-        while (change := self._next(None)) is None:
+        while (change := self._next(_FOREVER_IN_SLICES)) is None:
             pass
         return change
 
@@ -335,7 +362,7 @@ class BlockingWatch:
             while not self._following.has_begun:
                 if self._is_closed:
                     raise _closed(self._bucket)
-                run(self._engine, self._following.step(_SLICE_S))
+                run(self._engine, self._following.step())
         return self
 
     def __exit__(
@@ -352,17 +379,19 @@ class BlockingWatch:
         With `updates_only` there are none, so `None` does not come.
 
         Args:
-            timeout: How long to wait; `None` is for ever.
+            timeout: How long to wait for what is not there yet; 0 gives what is there
+                now, `None` is for ever. What is there is read to its end, however
+                long that takes.
 
         Raises:
             ClosedError: the watch is closed.
             TimeoutError: the time is over; nothing is lost.
         """
-        end_s = _end_s(timeout)
+        waits = _waits(timeout, time.monotonic, _SLICE_S)
         try:
-            change = self._next(end_s)
+            change = self._next(waits)
             if change is None and not self._following.has_marker:
-                change = self._next(end_s)
+                change = self._next(waits)
         except StopIteration:
             raise _closed(self._bucket) from None
         return change
@@ -375,13 +404,14 @@ class BlockingWatch:
         gives `None`.
 
         Args:
-            timeout: How long to wait; `None` is for ever.
+            timeout: How long to wait for those who iterate; 0 only looks, `None` is
+                for ever. What is there to read is read first, however long it takes.
 
         Raises:
             ClosedError: the watch was closed before.
             TimeoutError: the time is over.
         """
-        end_s = _end_s(timeout)
+        waits = _waits(timeout, time.monotonic, _SLICE_S)
         while True:
             with self._taken:
                 if self._following.is_caught_up:
@@ -389,9 +419,9 @@ class BlockingWatch:
                 if self._is_closed:
                     raise _closed(self._bucket)
                 if self._following.is_ready:
-                    self._taken.wait(_slice_s(end_s))
+                    self._taken.wait(next(waits))
                 else:
-                    run(self._engine, self._following.step(_slice_s(end_s)))
+                    run(self._engine, self._following.step())
 
     def close(self) -> None:
         """End the iteration everywhere; idempotent, does not wait for it."""
@@ -401,32 +431,19 @@ class BlockingWatch:
         """Do what `close` does, under the name that NATS clients know."""
         self.close()
 
-    def _next(self, end_s: float | None) -> Change | None:
+    def _next(self, waits: Waits) -> Change | None:
         """Give the next change, or `None` for the caught-up marker."""
         while not self._is_closed:
             with self._taken:
                 if self._following.is_ready:
                     self._taken.notify_all()
                     return self._following.take()
-                run(self._engine, self._following.step(_slice_s(end_s)))
+                if self._following.is_fetching:
+                    run(self._engine, self._following.step())
+                    continue
+                op = self._following.sleep(next(waits))
+            # asleep without the lock, which those who wait to be caught up need
+            sequence = self._engine.run(op)
+            with self._taken:
+                self._following.woken(sequence)
         raise StopIteration
-
-
-def _end_s(timeout: Duration | None) -> float | None:
-    seconds = _timeout_s(timeout)
-    return None if seconds is None else time.monotonic() + seconds
-
-
-def _slice_s(end_s: float | None) -> float:
-    """Give how long to sleep next.
-
-    Raises:
-        TimeoutError: not at all.
-    """
-    if end_s is None:
-        return _SLICE_S
-    left_s = end_s - time.monotonic()
-    if left_s <= 0:
-        message = "the watch gave nothing in that time"
-        raise TimeoutError(message)
-    return min(left_s, _SLICE_S)

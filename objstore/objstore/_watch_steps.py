@@ -193,7 +193,8 @@ class Following:
 
     `step` is one request to the engine, whole or not at all: cancelled or failed, it
     has changed nothing and is tried again by the next one.
-    Only one may be under way; the handles see to that.
+    Only one may be under way; the handles see to that. Any number may sleep, also
+    beside a step.
     """
 
     def __init__(
@@ -223,9 +224,14 @@ class Following:
 
     @property
     def is_waiting(self) -> bool:
-        """Say whether the next step waits for a change, instead of fetching."""
+        """Say whether there is nothing to do but `sleep`."""
         request = self._stream.request()
         return self._origin is not None and isinstance(request, NeedWait)
+
+    @property
+    def is_fetching(self) -> bool:
+        """Say whether `step` is what comes next."""
+        return not self.is_ready and not self.is_waiting
 
     @property
     def is_caught_up(self) -> bool:
@@ -256,17 +262,23 @@ class Following:
         stored = self._stream.take()
         return None if isinstance(stored, Marker) else change_of(self._bucket, stored)
 
-    def step(self, wait_s: float | None = None) -> Steps:
-        """Carry one request out; nothing may be ready.
+    def sleep(self, wait_s: float) -> WaitForChange:
+        """Give what to sleep with until there is a change; `woken` takes its answer."""
+        request = self._stream.request()
+        assert isinstance(request, NeedWait), request
+        return WaitForChange(self._bucket, request.after, wait_s)
 
-        Args:
-            wait_s: How long it may sleep when there is no change; `None` is for ever.
-        """
+    def woken(self, sequence: int) -> None:
+        """Take the answer of a sleep, however late it comes."""
+        self._stream.receive_visible(sequence)
+
+    def step(self) -> Steps:
+        """Carry one request out; only while `is_fetching`."""
         if self._origin is None:
             yield from self._check_bucket()
             return
         try:
-            yield from self._answer(wait_s)
+            yield from self._answer()
         except CursorExpiredError:
             if self._stream.receive_expired():
                 return
@@ -286,7 +298,7 @@ class Following:
         self._origin = found
         return state
 
-    def _answer(self, wait_s: float | None) -> Steps:
+    def _answer(self) -> Steps:
         bucket, stream = self._bucket, self._stream
         match stream.request():
             case NeedVisible():
@@ -296,14 +308,11 @@ class Following:
                 stream.receive_sequence(max(usage.first_change - 1, 0))
             case NeedSequenceAt(time_ns):
                 stream.receive_sequence((yield from call(SequenceAt(bucket, time_ns))))
-            case NeedWait(after):
-                wait = WaitForChange(bucket, after, wait_s)
-                stream.receive_sequence((yield from call(wait)))
             case NeedPage(after_name, as_of):
                 yield from self._page(after_name, as_of)
             case NeedChanges(after):
                 yield from self._changes(after)
-            case None:
+            case NeedWait() | None:
                 raise AssertionError
 
     def _page(self, after_name: str | None, as_of: int) -> Steps:

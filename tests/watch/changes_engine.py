@@ -116,17 +116,22 @@ class ChangesEngine:
         """Carry an operation out, cancellable before and after."""
         self.before(op)
         await anyio.lowlevel.checkpoint()
-        while isinstance(op, e.WaitForChange) and self.sequence <= op.after:
-            sleeper = anyio.Event()
-            self._sleepers.add(sleeper)
-            try:
-                await sleeper.wait()
-            finally:
-                self._sleepers.discard(sleeper)
+        if isinstance(op, e.WaitForChange):
+            await self._sleep(op)
         answer: Any = self._answer(op)
         self.after(op)
         await anyio.lowlevel.checkpoint()
         return answer  # type: ignore[no-any-return]
+
+    async def _sleep(self, op: e.WaitForChange) -> None:
+        with anyio.move_on_after(op.timeout_s):
+            while self.sequence <= op.after:
+                sleeper = anyio.Event()
+                self._sleepers.add(sleeper)
+                try:
+                    await sleeper.wait()
+                finally:
+                    self._sleepers.discard(sleeper)
 
     def _answer(self, op: e.Op[Any]) -> Any:
         match op:
@@ -193,6 +198,12 @@ def blocking(engine: ChangesEngine, **options: Any) -> BlockingWatch:
 def shown(change: Change | None) -> tuple[str, int] | None:
     """Give a change as name and sequence."""
     return None if change is None else (change.name, change.seq)
+
+
+async def follow(watch: AsyncWatch, found: list[str]) -> None:
+    """Take all there is until the watch ends, as names."""
+    async for change in watch:
+        found.append(change.name)  # noqa: PERF401 - others look at it meanwhile
 
 
 async def given(watch: AsyncWatch, count: int) -> list[tuple[str, int]]:

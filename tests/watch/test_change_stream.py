@@ -76,7 +76,7 @@ class Model:
             case NeedSequenceAt(time_ns):
                 stream.receive_sequence(min(time_ns, self.visible))
             case NeedWait():
-                stream.receive_sequence(self.visible)
+                stream.receive_visible(self.visible)
                 return isinstance(stream.request(), NeedChanges)
             case NeedPage(after, as_of):
                 self._page(stream, after, as_of)
@@ -388,6 +388,19 @@ def test_restart_gives_current_values_and_no_second_marker() -> None:
 
     assert [(3, "b"), (2, "c")] == list(drained(stream, model))
     assert Place(3) == stream.place
+
+
+def test_late_answer_of_a_sleep_changes_nothing() -> None:
+    """Several may sleep at once; an answer that others overtook makes no difference."""
+    stream: Stream = ChangeStream(StartNew())
+    stream.receive_sequence(5)
+    assert Marker.CAUGHT_UP is stream.take()
+    assert NeedWait(5) == stream.request()
+    stream.receive_visible(7)
+    stream.receive_changes([], 7)
+    stream.receive_visible(6)
+
+    assert NeedWait(7) == stream.request()
 
 
 def test_answer_to_another_request_is_refused() -> None:

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -98,6 +100,112 @@ def test_blocking_caught_up_waits_for_the_reader(engine: ChangesEngine) -> None:
 
     with in_thread(watch.caught_up):
         assert ("a", 2) == shown(next(watch))
+
+
+def test_blocking_caught_up_returns_beside_a_thread_that_iterates(
+    engine: ChangesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that gave everything sleeps on, and holds nobody up."""
+    monkeypatch.setattr("objstore._watch._FOREVER_IN_SLICES", repeat(30.0))
+    for name in "abc":
+        engine.commit(name)
+    watch = blocking(engine)
+    found: list[str] = []
+    asleep = threading.Event()
+
+    def before(op: e.Op[Any]) -> None:
+        if isinstance(op, e.WaitForChange):
+            asleep.set()
+
+    def take() -> None:
+        found.extend(change.name for change in watch)
+
+    engine.before = before
+    with in_thread(take):
+        assert asleep.wait(5)
+        with in_thread(watch.caught_up):
+            pass
+        watch.close()
+        engine.commit("d")
+
+    assert list("abc") == found
+
+
+def test_blocking_timeout_of_0_gives_what_is_there(engine: ChangesEngine) -> None:
+    """Without waiting for more, from the first call on."""
+    engine.commit("a")
+    watch = blocking(engine)
+    with pytest.raises(TimeoutError):
+        watch.caught_up(timeout=0)
+    first = [shown(watch.updates(0)), shown(watch.updates(timeout=0))]
+    watch.caught_up(timeout=0)
+    with pytest.raises(TimeoutError):
+        watch.updates(0)
+    engine.commit("b")
+    engine.commit("c")
+    second = [shown(watch.updates(0)), shown(watch.updates(0.000_001))]
+    with pytest.raises(TimeoutError):
+        watch.updates(0)
+
+    assert [("a", 2), None] == first
+    assert [("b", 4), ("c", 6)] == second
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_blocking_timeout_of_0_finds_what_lies_pages_away(
+    engine: ChangesEngine,
+) -> None:
+    """Nothing that the reader does not want hides what is there."""
+    for number in range(9):
+        engine.commit(f"{number}")
+    engine.commit("x")
+
+    watch = blocking(engine, prefix="x", start="all")
+    assert ("x", 20) == shown(watch.updates(0))
+
+
+def test_blocking_timeout_ends_beside_a_busy_writer(engine: ChangesEngine) -> None:
+    """Changes that the reader does not want, without an end, are no reason to stay."""
+    watch = blocking(engine, prefix="x", start="new")
+    watch.caught_up()
+
+    def write(op: e.Op[Any]) -> None:
+        if isinstance(op, e.WaitForChange):
+            engine.commit("a")
+
+    def wait(timeout: float) -> None:
+        with pytest.raises(TimeoutError):
+            watch.updates(timeout)
+
+    engine.before = write
+    for timeout in (0, 0.02):
+        with in_thread(partial(wait, timeout)):
+            pass
+
+
+def test_blocking_updates_work_beside_a_thread_that_sleeps(
+    engine: ChangesEngine,
+) -> None:
+    """Who sleeps on the watch keeps nobody from looking."""
+    watch = blocking(engine, start="new")
+    watch.caught_up()
+    found: list[tuple[str, int] | None] = []
+    asleep = threading.Event()
+
+    def before(op: e.Op[Any]) -> None:
+        if isinstance(op, e.WaitForChange):
+            asleep.set()
+
+    engine.before = before
+    with in_thread(lambda: found.append(shown(watch.updates(30)))):
+        assert asleep.wait(5)
+        with pytest.raises(TimeoutError):
+            watch.updates(0)
+        engine.commit("a")
+        engine.commit("b")
+        found.append(shown(watch.updates(0)))
+
+    assert {("a", 2), ("b", 4)} == set(found)
 
 
 def test_interrupted_sleep_of_a_blocking_watch_loses_nothing(

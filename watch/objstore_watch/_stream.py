@@ -116,7 +116,7 @@ class NeedChanges:
 
 @dataclass(frozen=True, slots=True)
 class NeedWait:
-    """Needs to sleep until the visible sequence is above this: `receive_sequence`."""
+    """Needs to sleep until the visible sequence is above this: `receive_visible`."""
 
     after: int
 
@@ -232,10 +232,12 @@ class ChangeStream(Generic[C]):
                 self._resolve(sequence)
             case NeedFloor() | NeedSequenceAt():
                 self._through = sequence
-            case NeedWait():
-                self._visible = max(self._visible, sequence)
             case _:
                 raise AssertionError(request)
+
+    def receive_visible(self, sequence: int) -> None:
+        """Take a visible sequence; at any time, for several may sleep at once."""
+        self._visible = max(self._visible, sequence)
 
     def _resolve(self, visible: int) -> None:
         self._visible = self._target = visible
