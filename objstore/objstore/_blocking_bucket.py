@@ -37,6 +37,7 @@ class ObjectReader(ReaderBase):
         return iter(self.read_chunk, b"")
 
     def __enter__(self) -> Self:
+        self._place.check()
         return self
 
     def __exit__(self, *exit_info: object) -> None:

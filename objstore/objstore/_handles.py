@@ -7,6 +7,7 @@ the asynchronous API, to which event loop it belongs.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from functools import wraps
@@ -17,7 +18,7 @@ import anyio.lowlevel
 
 from objstore import _drivers
 from objstore._engine import Engine, Steps
-from objstore.errors import ClosedError, WrongEventLoopError
+from objstore.errors import ClosedError, ForkedError, WrongEventLoopError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Session:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.is_closed = False
+        self._process = os.getpid()
 
     @property
     def what(self) -> str:
@@ -51,15 +53,22 @@ class Session:
         if self.is_closed:
             raise ClosedError(what=self.what)
 
+    def check_use(self) -> None:
+        """Raise as `check`, and `ForkedError` in a process that may only close it."""
+        self.check()
+        if self._process != os.getpid():
+            # Here, as not everything asks the engine: a writer's small pieces wait.
+            raise ForkedError(what=self.what)
+
     def run(self, steps: Steps[T]) -> T:
         """Carry object logic out, blocking this thread."""
-        self.check()
+        self.check_use()
         return _drivers.run(self.engine, steps)
 
     async def arun(self, steps: Steps[T], *, is_checked: bool = True) -> T:
         """Carry object logic out; never suspends, so that `twin` can step it."""
         if is_checked:
-            self.check()
+            self.check_use()
         return _drivers.run(self.engine, steps)
 
 
@@ -81,7 +90,7 @@ class AsyncSession(Session):
     async def arun(self, steps: Steps[T], *, is_checked: bool = True) -> T:
         """Carry object logic out; unchecked also after the session's end."""
         if is_checked:
-            self.check()
+            self.check_use()
         return await _drivers.arun(self.engine, steps)
 
 

@@ -94,11 +94,20 @@ class Digest:
     def __init__(self, version: Version) -> None:
         self._version = version
         self._found = hashlib.sha256()
+        self.size = 0
+        """Bytes that it has taken."""
+
+    def copy(self) -> Digest:
+        """Give one that goes on by itself from here."""
+        twin = Digest(self._version)
+        twin._found, twin.size = self._found.copy(), self.size
+        return twin
 
     def update(self, pieces: list[Buffer]) -> None:
         """Take the next pieces."""
         for piece in pieces:
             self._found.update(piece)
+            self.size += len(piece)
 
     def check(self) -> None:
         """Raise `DigestMismatchError` when it is not the stated one."""

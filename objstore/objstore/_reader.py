@@ -6,7 +6,7 @@ import io
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 from objstore._effects import compute
 from objstore._engine import Buffer, Pin, PinHandle, Steps, call
@@ -21,14 +21,17 @@ from objstore._operations_read import (
     read_span,
     read_version,
 )
-from objstore._ranges import slab_bytes, span_at
+from objstore._ranges import slab_bytes, span_at, whole
 from objstore._types import ObjectInfo
 from objstore.errors import ClosedError, CorruptionError
+
+T = TypeVar("T", bound=bytes | int)
 
 
 class Place:
     """A pinned version, a place in it, and the chunks around that place.
 
+    Reading does not move it: who hands the bytes out does.
     It reads ahead by a slab once reads follow each other, else only what is asked for.
     A reading from the first byte to the last one checks the digest before it hands
     the last bytes out.
@@ -40,11 +43,9 @@ class Place:
         self.is_closed = False
         self._version = version
         self._pin = pin
-        self._chunks: list[Buffer] = []
-        self._start = 0
-        self._end = 0
+        # What changes is one value each, so that no interrupt can tear it apart.
+        self._loaded: tuple[int, int, list[Buffer]] = (0, 0, [])
         self._digest = Digest(version)
-        self._hashed = 0
 
     def check(self) -> None:
         """Raise `ClosedError` after `close`."""
@@ -54,12 +55,13 @@ class Place:
     def close(self) -> None:
         """Let go of the version."""
         self.is_closed = True
-        self._chunks = []
+        self._loaded = (0, 0, [])
         self._pin.release()
 
     def seek(self, offset: int, whence: int) -> int:
         """Go to a place, also behind the end, where nothing is read."""
         self.check()
+        offset = whole("offset", offset)
         bases = {io.SEEK_SET: 0, io.SEEK_CUR: self.offset, io.SEEK_END: self.info.size}
         if whence not in bases:
             message = f"whence is {whence}; give 0, 1 or 2"
@@ -71,15 +73,16 @@ class Place:
         self.offset = place
         return place
 
-    def _load(self, wanted: int) -> Steps[None]:
-        """Have the chunks at the place, if not all that are wanted."""
-        if self._start <= self.offset < self._end:
-            return
+    def _load(self, offset: int, wanted: int) -> Steps[tuple[int, list[Buffer]]]:
+        """Give the chunks around an offset, if not all that are wanted, and theirs."""
+        start, end, chunks = self._loaded
+        if start <= offset < end:
+            return start, chunks
         stored = self._version.stored
-        follows = self.offset == self._end and self.offset > 0
+        follows = offset == end and offset > 0
         limit = SLAB_BYTES if follows else min(wanted, SLAB_BYTES)
-        start = self.offset - self.offset % stored.chunk_bytes
-        reach = limit + self.offset - start
+        start = offset - offset % stored.chunk_bytes
+        reach = limit + offset - start
         end = start + slab_bytes(stored.chunk_bytes, reach + stored.chunk_bytes - 1)
         end = min(end, stored.size)
         span = span_at(start, end - start, chunk_bytes=stored.chunk_bytes)
@@ -87,57 +90,59 @@ class Place:
             chunks = yield from read_span(self._version, span)
         except CorruptionError as error:
             raise naming(error, stored.name) from error
-        if self._hashed == start:
-            yield from compute(partial(self._digest.update, chunks), span.size)
+        if start <= self._digest.size < end:
+            # A copy: of an interrupted reading it has taken everything or nothing.
+            digest = self._digest.copy()
+            pieces = chunks[(digest.size - start) // stored.chunk_bytes :]
+            yield from compute(partial(digest.update, pieces), end - digest.size)
             if end == stored.size:
-                self._digest.check()
-            self._hashed = end
-        self._chunks, self._start, self._end = chunks, start, end
+                digest.check()
+            self._digest = digest
+        self._loaded = (start, end, chunks)
+        return start, chunks
 
-    def take(self, size: int, *, whole_chunk: bool = False) -> Steps[Buffer]:
-        """Give bytes from the place on without copying, at most to the chunk's end."""
+    def _piece(self, offset: int, size: int, *, to_end: bool = False) -> Steps[Buffer]:
+        """Give bytes at an offset without copying, at most to the chunk's end."""
         self.check()
-        if size <= 0 or self.offset >= self.info.size:
+        if size <= 0 or offset >= self.info.size:
             return b""
-        yield from self._load(size)
-        chunk_bytes = self._version.stored.chunk_bytes
-        index, skipped = divmod(self.offset - self._start, chunk_bytes)
-        chunk = self._chunks[index]
-        count = len(chunk) - skipped if whole_chunk else size
-        piece: Buffer = chunk
+        start, chunks = yield from self._load(offset, size)
+        index, skipped = divmod(offset - start, self._version.stored.chunk_bytes)
+        chunk = chunks[index]
+        count = len(chunk) - skipped if to_end else size
         if skipped or count < len(chunk):
-            piece = memoryview(chunk)[skipped : skipped + count]
-        self.offset += len(piece)
-        return piece
+            return memoryview(chunk)[skipped : skipped + count]
+        return chunk
 
     def read(self, size: int | None) -> Steps[bytes]:
         """Give so many bytes, fewer only at the end; all of the rest if negative."""
         self.check()
-        rest = max(self.info.size - self.offset, 0)
-        missing = rest if size is None or size < 0 else min(size, rest)
-        gathered = Gathered(missing)
-        while missing:
-            piece = yield from self.take(missing)
+        size = -1 if size is None else whole("n", size)
+        offset, rest = self.offset, max(self.info.size - self.offset, 0)
+        end = offset + (rest if size < 0 else min(size, rest))
+        gathered = Gathered(end - offset)
+        while offset < end:
+            piece = yield from self._piece(offset, end - offset)
             gathered.take([piece])
-            missing -= len(piece)
+            offset += len(piece)
         return gathered.result()
 
     def readinto(self, buffer: object) -> Steps[int]:
         """Fill a buffer as far as there are bytes; give their number."""
         self.check()
-        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         done = 0
-        while done < len(target):
-            piece = yield from self.take(len(target) - done)
-            if not piece:
-                break
-            target[done : done + len(piece)] = piece
-            done += len(piece)
+        with memoryview(buffer).cast("B") as target:  # type: ignore[arg-type]
+            while done < len(target):
+                piece = yield from self._piece(self.offset + done, len(target) - done)
+                if not piece:
+                    break
+                target[done : done + len(piece)] = piece
+                done += len(piece)
         return done
 
     def next_chunk(self) -> Steps[bytes]:
         """Give the rest of the chunk at the place; empty at the end."""
-        return bytes((yield from self.take(SLAB_BYTES, whole_chunk=True)))
+        return bytes((yield from self._piece(self.offset, SLAB_BYTES, to_end=True)))
 
 
 def open_place(scope: Scope, name: str) -> Steps[Place]:
@@ -152,7 +157,7 @@ def open_place(scope: Scope, name: str) -> Steps[Place]:
 
 
 class ReaderBase:
-    """What both readers share: all that does not block."""
+    """What both readers share."""
 
     def __init__(
         self, session: Session, place: Place, guard: AbstractContextManager[object]
@@ -171,11 +176,26 @@ class ReaderBase:
         """Whether it is closed."""
         return self._place.is_closed
 
+    async def _hand_out(self, steps: Steps[T]) -> T:
+        place, before, count = self._place, 0, 0
+        try:
+            with self._guard:
+                before = place.offset
+                given = await self._session.arun(steps)
+                count = len(given) if isinstance(given, bytes) else given
+                place.offset = before + count
+                return given
+        except BaseException:
+            # Ctrl-C behind the move: the caller does not get what was read.
+            if count and place.offset == before + count:
+                place.offset = before
+            raise
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place, counted as in files; give it.
 
         Raises:
-            ValueError: it is before the beginning.
+            ValueError: it is before the beginning, or no whole number.
             ClosedError: the reader is closed.
         """
         with self._guard:
@@ -184,6 +204,9 @@ class ReaderBase:
     def tell(self) -> int:
         """Give the current place."""
         return self.seek(0, io.SEEK_CUR)
+
+    def flush(self) -> None:
+        """Do nothing; `io.BufferedReader` asks for it at its end."""
 
     def readable(self) -> bool:
         """Say yes."""
@@ -203,6 +226,7 @@ class ObjectReader(ReaderBase):
 
     Guarantee: every byte has passed its chunk's checksum. A reading from the first
     byte to the last one also checks the digest, before it gives the last bytes.
+    A reading that fails, is cancelled or interrupted has not moved the place.
     One task at a time may use it.
     """
 
@@ -219,9 +243,9 @@ class ObjectReader(ReaderBase):
             CorruptionError: a chunk is damaged.
             DigestMismatchError: the content is not what was put.
             ClosedError: the reader or its store is closed.
+            BadObjectMetaError: `n` is no whole number.
         """
-        with self._guard:
-            return await self._session.arun(self._place.read(n))
+        return await self._hand_out(self._place.read(n))
 
     async def readinto(self, buffer: bytearray | memoryview) -> int:
         """Read into a writable buffer; give the number of bytes.
@@ -229,8 +253,7 @@ class ObjectReader(ReaderBase):
         Raises:
             ObjStoreError: as `read`.
         """
-        with self._guard:
-            return await self._session.arun(self._place.readinto(buffer))
+        return await self._hand_out(self._place.readinto(buffer))
 
     async def read_chunk(self) -> bytes:
         """Read what the current place leaves of its chunk; empty at the end.
@@ -238,8 +261,7 @@ class ObjectReader(ReaderBase):
         Raises:
             ObjStoreError: as `read`.
         """
-        with self._guard:
-            return await self._session.arun(self._place.next_chunk())
+        return await self._hand_out(self._place.next_chunk())
 
     def __aiter__(self) -> Self:
         return self
@@ -256,6 +278,7 @@ class ObjectReader(ReaderBase):
         self._place.close()
 
     async def __aenter__(self) -> Self:
+        self._place.check()
         return self
 
     async def __aexit__(self, *exit_info: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Self
+from typing import Self, TypeVar
 
 from objstore._engine import Buffer, Steps
 from objstore._expiry import Scope
@@ -13,44 +13,67 @@ from objstore._sources import checked_piece
 from objstore._types import ObjectInfo
 from objstore.errors import ClosedError
 
+T = TypeVar("T")
+WRITE_FAILED = "nothing is stored, as a write failed"
+COMMIT_FAILED = "its commit failed"
+
 
 class Writing:
-    """A put that is fed from outside, and whether it has ended."""
+    """A put that is fed from outside, and whether and how it has ended."""
 
     def __init__(self, name: str, put: Put) -> None:
         self.info: ObjectInfo | None = None
         self.size = 0
         self.is_closed = False
+        self.failure = ""
+        """What tore it; set before that may happen, as an interrupt may come first."""
         self._name = name
         self._put = put
 
-    def write(self, data: Buffer) -> Steps[int]:
-        """Take a piece; after a failure nothing can be written or committed."""
+    def _check(self) -> Steps[None]:
+        """Raise `ClosedError`, with the failure if any, once nothing can be written."""
+        if self.failure:
+            yield from self._end()
         if self.is_closed:
-            raise ClosedError(what=f"the writer of {self._name!r}")
-        try:
-            piece = checked_piece(data)
-            yield from self._put.feed(piece)
-        except BaseException:
-            yield from self.abort()
-            raise
+            why = f" ({self.failure})" if self.failure else ""
+            raise ClosedError(what=f"the writer of {self._name!r}{why}")
+
+    def write(self, data: Buffer) -> Steps[int]:
+        """Take a piece; `failure` is the caller's to clear, who tells that it is taken.
+
+        What is no bytes is refused, and changes nothing.
+        """
+        yield from self._check()
+        piece = checked_piece(data)
+        yield from self._try(WRITE_FAILED, self._put.feed(piece))
         self.size += len(piece)
         return len(piece)
 
     def commit(self) -> Steps[ObjectInfo | None]:
         """Make the object visible, unless the writer has ended; give what it made."""
-        if self.is_closed:
-            return self.info
-        try:
-            self.info = yield from self._put.commit()
-        except BaseException:
-            yield from self.abort()
-            raise
-        self.is_closed = True
+        if self.failure or not self.is_closed:
+            yield from self._check()
+            info = yield from self._try(COMMIT_FAILED, self._put.commit())
+            self.info, self.is_closed, self.failure = info, True, ""
         return self.info
 
+    def _try(self, failure: str, steps: Steps[T]) -> Steps[T]:
+        self.failure = failure
+        try:
+            return (yield from steps)
+        except BaseException as error:
+            self.failure = f"{failure} with {type(error).__name__}"
+            # A generator that is closed yields no more; the next call ends it then.
+            if not isinstance(error, GeneratorExit):
+                yield from self._end()
+            raise
+
     def abort(self) -> Steps[None]:
-        """Leave nothing behind, unless the writer has ended."""
+        """Leave nothing behind, unless the writer has ended; the caller's own wish."""
+        yield from self._end()
+        self.failure = ""
+
+    def _end(self) -> Steps[None]:
         if not self.is_closed:
             self.is_closed = True
             yield from self._put.abandon()
@@ -103,18 +126,31 @@ class ObjectWriter(WriterBase):
     """Writes one object, which appears whole at the end of the block, or not at all.
 
     Guarantee: the name keeps what it had until the commit. An exception in the block,
-    in a `write` or in the commit leaves nothing behind. One task at a time may use it.
+    in a `write` or in the commit leaves nothing behind. A `write` that failed, was
+    cancelled or interrupted has ended the writer, so that the end of the block raises,
+    too, unless `abort` was called. One task at a time may use it.
     """
 
     async def write(self, data: bytes | bytearray | memoryview) -> int:
         """Append bytes to the content; give their number.
 
         Raises:
-            BadObjectMetaError: `data` is not bytes.
-            ObjStoreError: as `ObjectStore.put`; the writer is aborted then.
+            BadObjectMetaError: `data` is not bytes; nothing was written, and the
+                writer goes on.
+            ClosedError: the writer has ended, or was ended by an earlier failure.
+            ObjStoreError: as `ObjectStore.put`; the writer has ended then.
         """
-        with self._guard:
-            return await self._session.arun(self._writing.write(data))
+        writing, count = self._writing, None
+        try:
+            with self._guard:
+                count = await self._session.arun(writing.write(data))
+                writing.failure = ""
+                return count
+        except BaseException:
+            if count is not None:
+                # Ctrl-C behind it: the caller cannot tell that the bytes were taken.
+                writing.failure = WRITE_FAILED
+            raise
 
     async def flush(self) -> None:
         """Do nothing: before the commit nothing can be seen, whatever is flushed."""
@@ -130,6 +166,7 @@ class ObjectWriter(WriterBase):
         """Commit what was written, as closing a file does; idempotent.
 
         Raises:
+            ClosedError: an earlier failure has ended the writer.
             ObjStoreError: as `ObjectStore.put`; nothing was made then.
         """
         with self._guard:

@@ -1,7 +1,11 @@
 """Reading objects: whole, in part, into buffers and files, piece by piece."""
 
+import gc
 import io
+import shutil
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +14,7 @@ from tests.fakes.fake_engine import FakeEngine
 from tests.fakes.worlds import Told, asynchronous, on_fake
 
 from objstore import (
+    BadObjectMetaError,
     ClosedError,
     CorruptionError,
     DigestMismatchError,
@@ -381,6 +386,62 @@ async def test_closed_reader_refuses(bucket: ObjectStore) -> None:
         await reader.read()
     with pytest.raises(ClosedError):
         reader.seek(0)
+
+
+async def test_closed_reader_is_not_entered(bucket: ObjectStore) -> None:
+    """A block is not begun with a reader that has ended."""
+    await bucket.put("a", DATA)
+    reader = await bucket.open_reader("a")
+    await reader.aclose()
+    with pytest.raises(ClosedError, match="the reader of 'a'"):
+        async with reader:
+            pass
+
+
+async def test_reader_takes_whole_numbers(bucket: ObjectStore) -> None:
+    """What counts as a number of bytes is what Python can index with."""
+
+    class Three:
+        def __index__(self) -> int:
+            return 3
+
+    await bucket.put("a", DATA)
+    number: Any = Three()
+    async with bucket.open_reader("a") as reader:
+        assert 3 == reader.seek(number)
+        assert DATA[3:6] == await reader.read(number)
+        others: list[Any] = [1.5, "1"]
+        for other in others:
+            with pytest.raises(BadObjectMetaError, match="whole number"):
+                reader.seek(other)
+            with pytest.raises(BadObjectMetaError, match="whole number"):
+                await reader.read(other)
+        assert 6 == reader.tell()
+
+
+def test_reader_is_a_binary_file() -> None:
+    """What reads from files reads from a reader: buffers, archives, copies, text."""
+    bucket = blocking.Store(Session(FakeEngine())).create_object_store("b")
+    bucket.put("a", DATA, chunk_size=7)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as target:
+        target.addfile(tarfile.TarInfo("one"))
+    bucket.put("tar", archive.getvalue())
+    raw: Any = bucket.open_reader("a")
+    with io.TextIOWrapper(io.BufferedReader(raw), "latin-1", newline="") as text:
+        assert DATA.decode() == text.read()
+    dropped: Any = bucket.open_reader("a")
+    assert DATA[:3] == io.BufferedReader(dropped).read(3)
+    gc.collect()
+    copied = io.BytesIO()
+    with bucket.open_reader("a") as reader:
+        shutil.copyfileobj(reader, copied)
+    packed: Any = bucket.open_reader("tar")
+    with packed, tarfile.open(fileobj=packed) as source:
+        assert ["one"] == source.getnames()
+
+    assert DATA == copied.getvalue()
+    assert (True, True) == (raw.closed, dropped.closed)
 
 
 async def test_reader_of_bucket_link(store: Store, bucket: ObjectStore) -> None:

@@ -333,18 +333,19 @@ def test_a_forgotten_writer_holds_nothing(closed_over: Any) -> None:
 # --- writers ------------------------------------------------------------------------
 
 
-def test_a_write_of_text_ends_the_writer(closed_over: Any) -> None:
-    """What is no bytes aborts the writer: nothing is made at its end."""
+def test_a_write_of_text_is_refused_alone(closed_over: Any) -> None:
+    """What is no bytes is not written, and ends nothing."""
     _, bucket = closed_over
     writer = bucket.open_writer("a")
     writer.write(b"1")
     with pytest.raises(BadObjectMetaError):
         writer.write("text")
+    writer.write(b"2")
     writer.close()
 
-    assert not bucket.exists("a")
+    assert b"12" == bucket.get("a")
     with pytest.raises(ClosedError):
-        writer.write(b"2")
+        writer.write(b"3")
 
 
 def test_a_zip_file_can_be_written(closed_over: Any) -> None:
