@@ -90,6 +90,8 @@ def put_shrinking(given: Given, *, as_file: bool) -> None:
 CONTENT_ROWS = [
     source_row("a number", 7, "7 is no content", "give bytes, a str, a pathlib.Path"),
     source_row("a number of bytes", [7], "7 came as a piece", "has to be bytes"),
+    source_row("a mapping", {"a": 1}, "{'a': 1} is no content", "give bytes, a str"),
+    source_row("a set", {b"a"}, "{b'a'} is no content", "give bytes, a str"),
     source_row("nothing", None, "None is no content", "give bytes, a str"),
     source_row(
         "text pieces", _text_behind_bytes, "'text' came as a piece", "text.encode()"
@@ -301,7 +303,12 @@ TYPE_ROWS = [
     url_row("", "is empty"),
     url_row("file:", "names no directory"),
     url_row("file://", "names no directory"),
+    url_row("file://localhost", "names no directory"),
+    url_row("file:///a%00b", "names no directory"),
+    url_row("file://elsewhere/x", "names another host, 'elsewhere'"),
+    url_row("file://./x", "names another host, '.'"),
     url_row("memory:x", "gives memory a name"),
+    url_row("Memory://x", "gives memory a name"),
     url_row(b"store", "has the type bytes"),
     url_row(7, "has the type int"),
     url_row("a\0b", "has the control character U+0000 at index 1"),

@@ -393,8 +393,11 @@ PLACE_ROWS = [
     Row(
         "a place of another kind",
         lambda _: objstore.open("s3://bucket"),
-        objstore.NotSupportedError,
-        ("'s3://bucket'", "give file: and a directory, a path, or memory:"),
+        objstore.BadStoreError,
+        (
+            "url 's3://bucket' has the scheme 's3', which no engine has",
+            "give a directory, file: and a directory, or memory:",
+        ),
     ),
     Row(
         "a place on a server",

@@ -166,9 +166,16 @@ _MISSING_CALLS: dict[str, Callable[[Store], object]] = {
 
 CONFIG_ROWS = [
     config_row("storage", "disk", "'disk' is unknown", 'use "file" or "memory"'),
-    config_row("max_bytes", -2, "-2 is not between 1 and 9,223,372,036,854,775,807"),
+    config_row(
+        "max_bytes",
+        -2,
+        "-2 is not between 1 and 9,223,372,036,854,775,807",
+        "from 1 to 9,223,372,036,854,775,807, or -1 or 0 for no limit",
+    ),
     config_row("max_bytes", 1.5, "1.5 has the type float", "give a whole number"),
-    config_row("replicas", 0, "0 is not between 1 and 5"),
+    config_row(
+        "replicas", 0, "0 is not between 1 and 5; give a whole number from 1 to 5"
+    ),
     config_row("replicas", 6, "6 is not between 1 and 5"),
     config_row("chunk_size", 0, "0 is not between 1 and 1,048,576"),
     config_row("chunk_size", -1, "-1 is not between 1 and 1,048,576"),
@@ -232,6 +239,13 @@ CONFIG_ROWS = [
 
 _CHUNK_HINT = "give a whole number of bytes from 1 to 1,048,576"
 
+_COLOUR: Any = {"colour": 1}
+_UNKNOWN_OPTIONS: dict[str, Callable[[ObjectStore], object]] = {
+    "put": lambda b: b.put("a", b"", **_COLOUR),
+    "upload": lambda b: b.upload("a", __file__, **_COLOUR),
+    "open_writer": lambda b: b.open_writer("a", **_COLOUR),
+}
+
 PUT_ROWS = [
     put_row("chunk size 0", {"chunk_size": 0}, "0 is not between 1 and", _CHUNK_HINT),
     put_row("negative chunk size", {"chunk_size": -1}, "size -1 is", _CHUNK_HINT),
@@ -292,7 +306,7 @@ PUT_ROWS = [
     put_row(
         "too much text",
         {"metadata": {"a": "x" * 65_536}},
-        "has 65,537 bytes of text, over 65,536",
+        "leaves 65,537 bytes of text, over 65,536",
         "shorten",
     ),
     put_row("negative ttl", {"ttl": -5}, "ttl -5 is negative", "give a timedelta or"),
@@ -339,6 +353,37 @@ PUT_ROWS = [
         "object 'a' exists in bucket 'b' at sequence",
         "choose another name",
     ),
+    put_row("if_match of text", {"if_match": "1"}, "if_match '1' has the type str"),
+    put_row(
+        "negative if_match",
+        {"if_match": -1},
+        "if_match -1 can never match",
+        "give an object's sequence, or 0 for none",
+    ),
+    row(
+        "delete: negative if_match",
+        lambda b: b.delete("a", if_match=-1),
+        BadObjectMetaError,
+        "if_match -1 can never match",
+    ),
+    row(
+        "update_meta: chunk size 0",
+        lambda b: b.update_meta(
+            "a", ObjectMeta(options=ObjectMetaOptions(chunk_size=0))
+        ),
+        BadObjectMetaError,
+        "chunk_size 0 is not between 1 and",
+        _CHUNK_HINT,
+    ),
+    *[
+        row(
+            f"{method}: unknown option",
+            call,
+            TypeError,
+            f"{method}() got an unexpected keyword argument 'colour'",
+        )
+        for method, call in _UNKNOWN_OPTIONS.items()
+    ],
     row(
         "put: another sequence than if_match",
         lambda b: b.put("a", b"", if_match=99),

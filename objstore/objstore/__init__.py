@@ -36,7 +36,7 @@ from objstore._types import (
 from objstore._watch import AsyncWatch as Watch
 from objstore._watch import AwaitedWatch
 from objstore._writer import ObjectWriter
-from objstore.blocking import open
+from objstore.blocking import open as open
 from objstore.errors import *  # noqa: F403 - that module lists its public names
 
 __all__ = [
@@ -68,6 +68,5 @@ __all__ = [
     "VerifyReport",
     "Watch",
     "connect",
-    "open",
 ]
 __all__ += errors.__all__

@@ -226,7 +226,8 @@ class BucketWrites(BucketBase):
         """Copy the object behind a name; links are followed.
 
         Inside a bucket no content is copied, and the copy lives as long as its source
-        does, counted from now. In another bucket it lives as that bucket says.
+        does, counted from now. In another bucket that holds for a time to live that
+        differs from what the source's bucket gives; else its own bucket's counts.
 
         Args:
             name: The object.

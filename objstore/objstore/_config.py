@@ -44,7 +44,7 @@ class ObjectStoreConfig:
     ttl: Duration | None = None
     """How long objects live unless they say so themselves; `None` or 0 is for ever."""
     max_bytes: int = _NO_LIMIT
-    """Limit of the content bytes; -1 is none."""
+    """Limit of the content bytes; -1 and 0 are none."""
     storage: Literal["file", "memory"] = "file"
     """`"memory"` is lost at close and not shared between processes."""
     replicas: int = 1
@@ -123,7 +123,7 @@ def check_config(config: ObjectStoreConfig) -> ObjectStoreConfig:
         raise _bad("storage", config.storage, "is unknown", 'use "file" or "memory"')
     max_bytes = config.max_bytes or _NO_LIMIT
     if max_bytes != _NO_LIMIT:
-        _check_count("max_bytes", max_bytes, 1, 2**63 - 1)
+        _check_count("max_bytes", max_bytes, 1, 2**63 - 1, ", or -1 or 0 for no limit")
     _check_count("replicas", config.replicas, 1, REPLICAS_MAX)
     _check_count("changes_max_bytes", config.changes_max_bytes, 0, 2**63 - 1)
     if config.chunk_size is not None:
@@ -211,12 +211,12 @@ def _check_type(name: str, value: object, wanted: type, hint: str) -> None:
         raise _bad(name, value, problem, f"give {hint}")
 
 
-def _check_count(name: str, value: object, least: int, most: int) -> None:
-    _check_type(name, value, int, f"a whole number from {least:,} to {most:,}")
-    number = cast("int", value)
-    if not least <= number <= most:
+def _check_count(name: str, value: Any, least: int, most: int, also: str = "") -> None:
+    hint = f"a whole number from {least:,} to {most:,}{also}"
+    _check_type(name, value, int, hint)
+    if not least <= value <= most:
         problem = f"is not between {least:,} and {most:,}"
-        raise _bad(name, value, problem, "give a number of bytes in these limits")
+        raise _bad(name, value, problem, f"give {hint}")
 
 
 def _check_text(name: str, value: str | None) -> str | None:

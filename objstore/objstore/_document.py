@@ -102,13 +102,10 @@ def encode_document(document: Document) -> bytes:
 
 def _encode_options(document: Document) -> dict[str, object]:
     options: dict[str, object] = {}
-    if document.link is not None:
-        options["link"] = {"bucket": document.link.bucket}
-        if document.link.name is not None:
-            options["link"] = {
-                "bucket": document.link.bucket,
-                "name": document.link.name,
-            }
+    link = document.link
+    if link is not None:
+        name = {} if link.name is None else {"name": link.name}
+        options["link"] = {"bucket": link.bucket, **name}
     if document.chunk_bytes is not None:
         options["max_chunk_size"] = document.chunk_bytes
     return options

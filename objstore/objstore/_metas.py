@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar, cast
+from typing import Any, TypedDict
 
 from objstore._config import DURATION_MAX, METADATA_BYTES_MAX, nanoseconds_of
 from objstore._document import (
@@ -21,10 +21,9 @@ from objstore._names import (
     check_object_name,
     text_fault,
 )
-from objstore._types import Duration, ObjectLink, ObjectMeta
+from objstore._types import Duration, ObjectLink, ObjectMeta, ObjectMetaOptions
 from objstore.errors import BadBucketError, BadObjectMetaError
 
-T = TypeVar("T")
 _TEXT_HINT = "give text that UTF-8 can hold"
 _PAIRS_HINT = "give a mapping of strings to strings"
 
@@ -41,70 +40,78 @@ class PutMeta:
     """How long the content lives; 0 is for ever, `None` as the bucket says."""
 
 
+class MetaOptions(TypedDict, total=False):
+    """The arguments of a put that say something about the object."""
+
+    description: str | ObjectMeta | None
+    filename: str | None
+    headers: Mapping[str, str] | None
+    meta: ObjectMeta | None
+    metadata: Mapping[str, str] | None
+    content_type: str | None
+    chunk_size: int | None
+    ttl: Duration | None
+
+
+_SINGLE = MetaOptions.__optional_keys__ - {"chunk_size", "meta"}
+
+
 def resolve_meta(
     bucket: str,
     name: object,
-    description: str | ObjectMeta | None = None,
+    options: MetaOptions,
     *,
-    filename: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    meta: ObjectMeta | None = None,
-    metadata: Mapping[str, str] | None = None,
-    content_type: str | None = None,
-    chunk_size: int | None = None,
-    ttl: Duration | None = None,
     bucket_chunk_size: int | None = None,
+    guessed: ObjectMeta | None = None,
 ) -> PutMeta:
     """Check and join the arguments of a put; single ones go before those of `meta`.
 
     Args:
         bucket: The bucket's name.
-        name: The object's name; that of `meta` is not looked at.
-        description: Free text, or an `ObjectMeta` in the place of `meta`.
-        filename: As in `ObjectMeta`.
-        headers: As in `ObjectMeta`.
-        meta: What is not given singly.
-        metadata: As in `ObjectMeta`.
-        content_type: As in `ObjectMeta`.
-        chunk_size: Bytes a chunk.
-        ttl: As in `ObjectMeta`.
+        name: The object's name; that of a meta is not looked at.
+        options: What is said; a meta may be given in the place of `description`.
         bucket_chunk_size: Bytes a chunk, as the bucket's configuration has it.
+        guessed: File name and content type where neither is said.
 
     Raises:
         BadObjectMetaError: one of them is not allowed, or two contradict each other.
     """
-    if isinstance(description, ObjectMeta):
+    given: dict[str, Any] = {
+        key: value
+        for key, value in options.items()
+        if key in _SINGLE and value is not None
+    }
+    meta = options.get("meta")
+    if isinstance(given.get("description"), ObjectMeta):
         if meta is not None:
             problem, hint = "is given beside meta=", "give one of them"
-            raise _bad("third argument", description, problem, hint)
-        meta, description = description, None
-    said = _check_is_meta(meta) or ObjectMeta()
+            raise bad_meta("third argument", given["description"], problem, hint)
+        meta = given.pop("description")
+    said = ObjectMeta() if meta is None else meta
+    _check_is("meta", said, ObjectMeta, "give an ObjectMeta")
+    chunk_size = options.get("chunk_size")
+    chunk_bytes = _resolve_chunk_bytes(chunk_size, said, bucket_chunk_size)
     if said.options is not None and said.options.link is not None:
         link = str(said.options.link)
         hint = "make links with add_link(), add_bucket_link() or update_meta()"
-        raise _bad("options.link", link, "is given with content", hint)
-    given = ObjectMeta(
-        description=_first(description, said.description),
-        headers=_first(headers, said.headers),
-        metadata=_first(metadata, said.metadata),
-        filename=_first(filename, said.filename),
-        content_type=_first(content_type, said.content_type),
-    )
-    chunk_bytes = _resolve_chunk_bytes(chunk_size, said, bucket_chunk_size)
+        raise bad_meta("options.link", link, "is given with content", hint)
+    said = replace(said, name=None, **given)
+    if guessed is not None:
+        said = _completed(said, guessed)
     blank = Document(check_object_name(name), bucket, chunk_bytes=chunk_bytes)
-    ttl_ns = check_ttl(said.ttl if ttl is None else ttl)
-    return PutMeta(merge_meta(blank, given), chunk_bytes, ttl_ns)
+    return PutMeta(merge_meta(blank, said), chunk_bytes, check_ttl(said.ttl))
 
 
 def merge_meta(existing: Document, update: ObjectMeta) -> Document:
     """Change what an update says; a field of `None` stays, an empty one is cleared.
 
-    The update's `options` and `ttl` are not looked at.
+    The update's `options` are checked and change nothing, its `ttl` is not looked at.
 
     Raises:
         BadObjectMetaError: a field is not allowed, or two contradict each other.
     """
-    _check_is_meta(update)
+    _check_is("meta", update, ObjectMeta, "give an ObjectMeta")
+    _resolve_chunk_bytes(None, update, None)
     merged = existing
     if update.name is not None:
         merged = replace(merged, name=check_object_name(update.name))
@@ -118,7 +125,12 @@ def merge_meta(existing: Document, update: ObjectMeta) -> Document:
         merged = replace(merged, metadata=_check_metadata(update.metadata))
     if update.headers is not None or update.content_type is not None:
         merged = replace(merged, headers=_merge_headers(existing.headers, update))
-    _check_size(update)
+    size = _text_bytes(merged)
+    # What another client wrote may be larger; then it may only shrink.
+    if size > max(METADATA_BYTES_MAX, _text_bytes(existing)):
+        problem = f"leaves {size:,} bytes of text, over {METADATA_BYTES_MAX:,}"
+        hint = "shorten description, headers or metadata, or put them in an object"
+        raise bad_meta("meta", update, problem, hint)
     return merged
 
 
@@ -136,19 +148,19 @@ def resolve_link(
     Raises:
         BadObjectMetaError: a name or a field is not allowed.
     """
-    if not isinstance(cast("object", link), ObjectLink):
-        problem = f"has the type {type(link).__name__}"
-        raise _bad("link", link, problem, "give an ObjectLink")
+    _check_is("link", link, ObjectLink, "give an ObjectLink")
     try:
         target = check_bucket_name(link.bucket, field="link bucket")
     except BadBucketError as error:
-        raise _bad(error.field, error.value, error.problem, error.hint) from None
+        raise bad_meta(error.field, error.value, error.problem, error.hint) from None
     target_name = link.name
     if target_name is not None:
         target_name = check_object_name(target_name, field="link name")
-    document = Document(
-        check_object_name(name), bucket, link=ObjectLink(target, target_name)
-    )
+    target_link = ObjectLink(target, target_name)
+    if target_link == ObjectLink(bucket, check_object_name(name)):
+        text, hint = str(target_link), "point it to another name"
+        raise bad_meta("link", text, "points to itself", hint)
+    document = Document(check_object_name(name), bucket, link=target_link)
     return merge_meta(document, replace(meta or ObjectMeta(), name=None))
 
 
@@ -162,22 +174,26 @@ def check_ttl(ttl: Duration | None) -> int | None:
         return nanoseconds_of(ttl)
     except ValueError as error:
         hint = f"give a timedelta or seconds from 0 to {DURATION_MAX.days} days"
-        raise _bad("ttl", ttl, str(error), hint) from None
+        raise bad_meta("ttl", ttl, str(error), hint) from None
 
 
-def _first(one: T | None, other: T | None) -> T | None:
-    return other if one is None else one
-
-
-def _bad(name: str, value: object, problem: str, hint: str) -> BadObjectMetaError:
+def bad_meta(name: str, value: object, problem: str, hint: str) -> BadObjectMetaError:
+    """Give the error about a value of a caller's."""
     return BadObjectMetaError(field=name, value=value, problem=problem, hint=hint)
 
 
-def _check_is_meta(meta: ObjectMeta | None) -> ObjectMeta | None:
-    if meta is None or isinstance(cast("object", meta), ObjectMeta):
-        return meta
-    problem = f"has the type {type(meta).__name__}"
-    raise _bad("meta", meta, problem, "give an ObjectMeta")
+def _completed(said: ObjectMeta, guessed: ObjectMeta) -> ObjectMeta:
+    if said.filename is None:
+        said = replace(said, filename=guessed.filename)
+    headers = {} if said.headers is None else _check_headers(said.headers)
+    if said.content_type is None and content_type_of(headers) is None:
+        said = replace(said, content_type=guessed.content_type)
+    return said
+
+
+def _check_is(name: str, value: object, wanted: type, hint: str) -> None:
+    if not isinstance(value, wanted):
+        raise bad_meta(name, value, f"has the type {type(value).__name__}", hint)
 
 
 def _resolve_chunk_bytes(
@@ -185,6 +201,7 @@ def _resolve_chunk_bytes(
 ) -> int:
     candidates = [chunk_size]
     if meta.options is not None:
+        _check_is("options", meta.options, ObjectMetaOptions, "give ObjectMetaOptions")
         most = meta.options.max_chunk_size
         candidates += [meta.options.chunk_size]
         candidates += [None if most == DEFAULT_CHUNK_SIZE else most]
@@ -201,53 +218,47 @@ def _check_chunk_size(size: object) -> int:
     else:
         problem = f"has the type {type(size).__name__}"
     hint = f"give a whole number of bytes from 1 to {MAX_CHUNK_SIZE:,}"
-    raise _bad("chunk_size", size, problem, hint)
+    raise bad_meta("chunk_size", size, problem, hint)
 
 
-def _check_text(name: str, text: object, *, control_characters: bool = False) -> str:
-    if not isinstance(text, str):
-        raise _bad(name, text, f"has the type {type(text).__name__}", "give a string")
+def _check_text(name: str, text: Any, *, control_characters: bool = False) -> str:
+    _check_is(name, text, str, "give a string")
     fault = text_fault(text, control_characters=control_characters)
     if fault:
         hint = _TEXT_HINT
         if not control_characters:
             hint += ", without control characters"
-        raise _bad(name, text, fault, hint)
+        raise bad_meta(name, text, fault, hint)
     return str.__str__(text)  # an enum member would not survive the codec
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    _check_is_mapping("metadata", metadata)
+    _check_is("metadata", metadata, Mapping, _PAIRS_HINT)
     checked: dict[str, str] = {}
     for given, value in metadata.items():
         key = _check_text("metadata name", given)
         if not key or key.startswith(RESERVED_PREFIX):
             problem = "is reserved" if key else "is empty"
             hint = f"give a name that does not begin with {RESERVED_PREFIX}"
-            raise _bad("metadata name", key, problem, hint)
+            raise bad_meta("metadata name", key, problem, hint)
         field = f"metadata {key!r} with the value"
         checked[key] = _check_text(field, value, control_characters=True)
     return checked
 
 
 def _check_headers(headers: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    _check_is_mapping("headers", headers)
+    _check_is("headers", headers, Mapping, _PAIRS_HINT)
     checked: dict[str, tuple[str, ...]] = {}
     for given, value in headers.items():
         name = _check_text("header name", given)
         if not name:
-            raise _bad("header name", name, "is empty", "give it a name")
+            raise bad_meta("header name", name, "is empty", "give it a name")
         checked[name] = (_check_text(f"header {name!r} with the value", value),)
     types = {value for name, value in checked.items() if is_content_type(name)}
     if len(types) > 1:
         problem = "has two different content types"
-        raise _bad("headers", headers, problem, "give one of them")
+        raise bad_meta("headers", headers, problem, "give one of them")
     return checked
-
-
-def _check_is_mapping(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise _bad(name, value, f"has the type {type(value).__name__}", _PAIRS_HINT)
 
 
 def _merge_headers(existing: Headers, update: ObjectMeta) -> Headers:
@@ -260,7 +271,7 @@ def _merge_headers(existing: Headers, update: ObjectMeta) -> Headers:
     stated = content_type_of(headers)
     if update.headers is not None and stated not in (None, content_type):
         problem = f"differs from the header Content-Type {stated!r}"
-        raise _bad("content_type", content_type, problem, "give one of them")
+        raise bad_meta("content_type", content_type, problem, "give one of them")
     names = [name for name in headers if is_content_type(name)]
     for name in names:
         del headers[name]
@@ -269,13 +280,8 @@ def _merge_headers(existing: Headers, update: ObjectMeta) -> Headers:
     return headers
 
 
-def _check_size(meta: ObjectMeta) -> None:
-    texts = [meta.description, meta.filename, meta.content_type]
-    for pairs in (meta.headers, meta.metadata):
-        for key, value in (pairs or {}).items():
-            texts += [key, value]
-    size = sum(len(text.encode()) for text in texts if text)
-    if size > METADATA_BYTES_MAX:
-        problem = f"has {size:,} bytes of text, over {METADATA_BYTES_MAX:,}"
-        hint = "shorten description, headers or metadata, or put them in an object"
-        raise _bad("meta", meta, problem, hint)
+def _text_bytes(document: Document) -> int:
+    texts = [document.description or "", document.filename or "", *document.headers]
+    texts += [text for values in document.headers.values() for text in values]
+    texts += [*document.metadata, *document.metadata.values()]
+    return sum(len(text.encode()) for text in texts)

@@ -17,7 +17,7 @@ from objstore._engine import (
 )
 from objstore._expiry import Scope, marker_of
 from objstore._links import Version, resolve
-from objstore._metas import PutMeta, check_ttl, merge_meta, resolve_link
+from objstore._metas import PutMeta, bad_meta, check_ttl, merge_meta, resolve_link
 from objstore._names import check_bucket_name, check_object_name, nuid_text
 from objstore._operations import (
     Standing,
@@ -32,9 +32,9 @@ from objstore._operations import (
 )
 from objstore._operations_read import read_span, read_version
 from objstore._operations_write import SLAB_BYTES, Put, PutRequest, ttl_of
-from objstore._ranges import plan_spans
+from objstore._ranges import check_match_option, plan_spans
 from objstore._types import ObjectInfo, ObjectLink, ObjectMeta
-from objstore.errors import BadObjectMetaError, ObjectAlreadyExists, ObjectNotFoundError
+from objstore.errors import ObjectAlreadyExists, ObjectNotFoundError
 
 Before = Mapping[str, Standing]
 
@@ -44,11 +44,12 @@ def delete(
 ) -> Steps[bool]:
     """Delete an object, or a link itself."""
     check_object_name(name)
+    if_match = check_match_option(if_match)
 
     def build(before: Before) -> Sequence[Meta]:
-        if before[name].live is None:
+        stored = before[name].live
+        if stored is None:
             raise ObjectNotFoundError(bucket=scope.bucket, name=name)
-        stored = found(scope, name, before[name])
         check_match(scope, name, before[name], if_match)
         return [marker_of(stored, "delete")]
 
@@ -121,7 +122,12 @@ def rename(
 def copy(
     scope: Scope, name: str, new_name: str, *, bucket: str | None, overwrite: bool
 ) -> Steps[ObjectInfo]:
-    """Copy the object behind a name; inside a bucket its content is shared."""
+    """Copy the object behind a name; inside a bucket its content is shared.
+
+    The copy's age starts anew. What is stored does not say where a TTL came from: one
+    that differs from what the source's bucket gives now was set on the object and
+    holds for the copy, too; with any other the copy lives as its own bucket says.
+    """
     check_object_name(name)
     check_object_name(new_name, field="new name")
     target = scope if bucket is None else Scope(scope.engine, check_bucket_name(bucket))
@@ -133,6 +139,12 @@ def copy(
     return (yield from read_version(scope, name, read, is_pinned=True))
 
 
+def _given_ttl(stored: StoredMeta) -> int | None:
+    """Give how long the content was to live; `None` is for ever."""
+    expires_ns = stored.expires_ns
+    return None if expires_ns is None else expires_ns - stored.content_time_ns
+
+
 def _copy_shared(
     scope: Scope, name: str, new_name: str, *, overwrite: bool
 ) -> Steps[ObjectInfo]:
@@ -141,11 +153,8 @@ def _copy_shared(
         if not overwrite:
             check_free(scope, new_name, before[new_name])
         document = replace(decode_document(stored.document), name=new_name)
-        # None is for ever, as the source; never what the bucket says now.
-        ttl_ns = None
-        if stored.expires_ns is not None:
-            ttl_ns = stored.expires_ns - stored.content_time_ns
         meta = meta_of(document, _kind_of(document), stored)
+        ttl_ns = _given_ttl(stored)
         return [replace(meta, content_time_ns=None, expires_ns=None, ttl_ns=ttl_ns)]
 
     result = yield from change(scope, (name, new_name), build)
@@ -157,10 +166,13 @@ def _copy_streamed(
 ) -> Steps[ObjectInfo]:
     state = yield from call(GetBucket(target.bucket))
     stored = version.stored
+    source = yield from bucket_config(version.scope)
+    ttl_ns = _given_ttl(stored)
+    set_ns = None if ttl_ns == ttl_of(source, None) else ttl_ns or 0
     document = replace(version.document, name=new_name, bucket=target.bucket)
     request = PutRequest(
         PutMeta(document, stored.chunk_bytes, None),
-        ttl_of(config_of(state.document), None),
+        ttl_of(config_of(state.document), set_ns),
         create=not overwrite,
         digest=document.digest or None,
         incarnation=state.incarnation,
@@ -194,7 +206,6 @@ def add_link(
     check_object_name(name)
     link = _link_to(scope, target)
     resolve_link(scope.bucket, name, link)
-    _check_not_itself(scope, name, link)
     if link.name is None:
         yield from call(GetBucket(link.bucket))
     else:
@@ -210,29 +221,15 @@ def _link_to(scope: Scope, target: ObjectInfo | ObjectLink | str) -> ObjectLink:
     return ObjectLink(scope.bucket, check_object_name(target, field="link name"))
 
 
-def _check_not_itself(scope: Scope, name: str, link: ObjectLink) -> None:
-    if link == ObjectLink(scope.bucket, name):
-        raise BadObjectMetaError(
-            field="link",
-            value=str(link),
-            problem="points to itself",
-            hint="point it to another name",
-        )
-
-
 def put_link(
     scope: Scope, name: str, link: ObjectLink, meta: ObjectMeta | None = None
 ) -> Steps[ObjectInfo]:
     """Make a link on a free name, or point an existing link elsewhere."""
     meta = meta or ObjectMeta()
     if meta.name not in (None, name):
-        raise BadObjectMetaError(
-            field="meta.name",
-            value=meta.name,
-            problem=f"is not {name!r}, the name of the link that is to be made",
-            hint="make the link under its own name, or rename it with another call",
-        )
-    _check_not_itself(scope, name, link)
+        problem = f"is not {name!r}, the name of the link that is to be made"
+        hint = "make the link under its own name, or rename it with another call"
+        raise bad_meta("meta.name", meta.name, problem, hint)
     fresh = resolve_link(scope.bucket, name, link, meta)
     config = yield from bucket_config(scope)
     ttl_ns = ttl_of(config, check_ttl(meta.ttl))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias
 from weakref import finalize
 
 from objstore._config import ObjectStoreConfig, nanoseconds_of
@@ -34,7 +34,7 @@ from objstore._engine import (
     call,
 )
 from objstore._expiry import Scope
-from objstore._metas import PutMeta, resolve_meta
+from objstore._metas import MetaOptions, PutMeta, resolve_meta
 from objstore._names import nuid_text
 from objstore._operations import (
     Standing,
@@ -45,9 +45,9 @@ from objstore._operations import (
     config_of,
     standing,
 )
-from objstore._ranges import slab_bytes
+from objstore._ranges import check_match_option, slab_bytes
 from objstore._sources import PathSource, Pieces
-from objstore._types import Duration, ObjectInfo, ObjectMeta
+from objstore._types import ObjectInfo, ObjectMeta
 from objstore._upload import Upload
 from objstore.errors import DigestMismatchError, ObjStoreError
 
@@ -62,25 +62,13 @@ Progress: TypeAlias = Callable[[int, int | None], object]
 """Called per slab with the bytes that are done and their total, if it is known."""
 
 
-class PutOptions(TypedDict, total=False):
+class PutOptions(MetaOptions, total=False):
     """The options of a put, as `upload` and `open_writer` take them."""
 
-    description: str | ObjectMeta | None
-    filename: str | None
-    headers: Mapping[str, str] | None
-    meta: ObjectMeta | None
-    metadata: Mapping[str, str] | None
-    content_type: str | None
-    chunk_size: int | None
-    ttl: Duration | None
     create: bool
     if_match: int | None
     expected_digest: str | bytes | None
     progress: Progress | None
-
-
-CONDITIONS = {"create", "if_match", "expected_digest", "progress"}
-"""Those options that say nothing about the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +92,40 @@ def ttl_of(config: ObjectStoreConfig, ttl_ns: int | None) -> int | None:
     return (nanoseconds_of(config.ttl) if ttl_ns is None else ttl_ns) or None
 
 
-def request_of(scope: Scope, name: str, options: PutOptions) -> Steps[PutRequest]:
+def request_of(
+    scope: Scope, name: str, options: PutOptions, guessed: ObjectMeta | None = None
+) -> Steps[PutRequest]:
     """Check the arguments of a put.
 
+    Args:
+        scope: The bucket.
+        name: The object.
+        options: What the caller gave.
+        guessed: What an upload found by itself.
+
     Raises:
+        TypeError: there is no such option.
         BadObjectMetaError: one of them is not allowed.
     """
+    for key in options.keys() - PutOptions.__optional_keys__:
+        method = "upload" if guessed else "open_writer"
+        problem = f"{method}() got an unexpected keyword argument {key!r}"
+        raise TypeError(problem)
     state = yield from call(GetBucket(scope.bucket))
     config = config_of(state.document)
     expected = options.get("expected_digest")
-    described: dict[str, Any] = {
-        key: value for key, value in options.items() if key not in CONDITIONS
-    }
     meta = resolve_meta(
-        scope.bucket, name, bucket_chunk_size=config.chunk_size, **described
+        scope.bucket,
+        name,
+        options,
+        bucket_chunk_size=config.chunk_size,
+        guessed=guessed,
     )
     return PutRequest(
         meta,
         ttl_of(config, meta.ttl_ns),
         create=options.get("create", False),
-        if_match=options.get("if_match"),
+        if_match=check_match_option(options.get("if_match")),
         digest=None if expected is None else parse_digest(expected),
         progress=options.get("progress"),
         incarnation=state.incarnation,
@@ -309,11 +311,15 @@ class Put:
 
 
 def put(
-    scope: Scope, name: str, source: Source, options: PutOptions
+    scope: Scope,
+    name: str,
+    source: Source,
+    options: PutOptions,
+    guessed: ObjectMeta | None = None,
 ) -> Steps[ObjectInfo]:
     """Put a source's content under a name."""
     try:
-        request = yield from request_of(scope, name, options)
+        request = yield from request_of(scope, name, options, guessed)
         writing = Put(scope, request)
         try:
             yield from _send_all(writing, source)
@@ -342,22 +348,12 @@ def upload(
     scope: Scope, name: str, path: str | os.PathLike[str], options: PutOptions
 ) -> Steps[ObjectInfo]:
     """Put a file, with its name and its type unless they are given."""
-    options = options.copy()
-    meta = options.get("meta")
-    description = options.get("description")
-    said = description if isinstance(description, ObjectMeta) else meta
-    said = said or ObjectMeta()
-    if options.get("filename") is None and said.filename is None:
-        # Without what no file name may have, and an upload may not fail by.
-        found: str = os.path.basename(os.fspath(path))  # noqa: PTH119 - text, not a place
-        options["filename"] = found if found.isprintable() else None
-    headers = options.get("headers") or said.headers or {}
-    if (
-        options.get("content_type") is None
-        and said.content_type is None
-        and "content-type" not in {str(name).lower() for name in headers}
-    ):
-        # The first guess reads the machine's table of types.
-        guess = yield from call(Blocking(partial(mimetypes.guess_type, path)))
-        options["content_type"] = guess[0]
-    return (yield from put(scope, name, PathSource(path), options))
+    # A guess has none of what no file name may have, so that no upload fails by it.
+    text = os.fsdecode(path)
+    found: str = os.path.basename(text)  # noqa: PTH119 - text, not a place
+    # The first guess reads the machine's table of types.
+    guess = yield from call(Blocking(partial(mimetypes.guess_type, text)))
+    guessed = ObjectMeta(
+        filename=found if found.isprintable() else None, content_type=guess[0]
+    )
+    return (yield from put(scope, name, PathSource(path), options, guessed))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from operator import index
 
 from objstore._engine import Buffer
-from objstore.errors import BadObjectMetaError, InvalidRangeError
+from objstore._metas import bad_meta
+from objstore.errors import InvalidRangeError
 
 SLAB_CHUNKS_MAX = 4_096
 """Chunks that are read or appended at a time."""
@@ -42,10 +43,16 @@ def whole(field: str, value: object) -> int:
         return index(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     except TypeError:
         problem = f"has the type {type(value).__name__}"
-        hint = "give a whole number"
-        raise BadObjectMetaError(
-            field=field, value=value, problem=problem, hint=hint
-        ) from None
+        raise bad_meta(field, value, problem, "give a whole number") from None
+
+
+def check_match_option(if_match: object) -> int | None:
+    """Give the sequence that an object has to be at. Raises as `whole`."""
+    sequence = None if if_match is None else whole("if_match", if_match)
+    if sequence is not None and sequence < 0:
+        hint = "give an object's sequence, or 0 for none"
+        raise bad_meta("if_match", if_match, "can never match", hint)
+    return sequence
 
 
 def resolve_range(

@@ -12,7 +12,7 @@ import select
 import stat
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from inspect import iscoroutinefunction
@@ -86,8 +86,10 @@ def source_of(data: AsyncData, *, is_async: bool) -> Source:
 def _stream_source(data: Any) -> Source:
     if hasattr(data, "read"):
         return _file_source(data)
-    if isinstance(data, Iterable):
-        pieces = iter(cast("Iterable[object]", data))
+    # Neither has an order that could be meant; a mapping gives its keys alone.
+    given: object = data
+    if isinstance(given, Iterable) and not isinstance(given, Mapping | set | frozenset):
+        pieces = iter(cast("Iterable[object]", given))
         return PulledSource(lambda _: next(pieces, _END))
     if isinstance(data, AsyncIterable):
         coming = aiter(cast("AsyncIterable[object]", data))

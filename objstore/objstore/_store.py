@@ -53,6 +53,7 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     "tls": _open_jetstream,
 }
 """Which engine opens a URL, by its scheme; a text without one is a directory."""
+_PATH_SCHEMES = ("file:", "memory:")
 
 
 def check_seconds(option: str, value: Duration | None) -> float | None:
@@ -83,9 +84,9 @@ def _text_of(url: Url) -> str:
         problem = "is empty"
     elif "\0" in text:
         problem = f"has the control character U+0000 at index {text.index(chr(0))}"
-    elif isinstance(url, os.PathLike) and text.startswith(("file:", "memory:")):
+    elif isinstance(url, os.PathLike) and text.lower().startswith(_PATH_SCHEMES):
         # the path of a directory whose name looks like a URL
-        return f"file://{text}"
+        return f"file:{text}"
     else:
         return text
     hint = "give a directory, file: and a directory, or memory:"
@@ -103,21 +104,20 @@ def open_engine(
     """Open the engine that a URL means; blocks.
 
     Raises:
-        NotSupportedError: there is none.
-        BadStoreError: `lock_timeout` is no duration, or the URL is no text.
+        NotSupportedError: this version has none.
+        BadStoreError: `lock_timeout` is no duration, or the URL means no place.
         BadBucketError: `sync` is no way to sync.
     """
     check_sync(sync)
     timeout_s = check_seconds("lock_timeout", lock_timeout)
     text = _text_of(url)
     scheme, colon, rest = text.partition(":")
-    known = scheme in ENGINES and (isinstance(url, str | None) or scheme == "file")
-    if colon and not known and rest.startswith("//"):
-        raise NotSupportedError(
-            what=f"a store at {text!r}",
-            hint="give file: and a directory, a path, or memory:",
-        )
-    opening = ENGINES[scheme if colon and known else "file"]
+    kind = scheme.lower() if colon and isinstance(url, str | None) else "file"
+    if kind not in ENGINES and rest.startswith("//"):
+        problem = f"has the scheme {scheme!r}, which no engine has"
+        hint = "give a directory, file: and a directory, or memory:"
+        raise BadStoreError(field="url", value=text, problem=problem, hint=hint)
+    opening = ENGINES[kind if kind in ENGINES else "file"]
     return opening(
         text,
         create=create,
@@ -315,7 +315,9 @@ def connect(
 
     Args:
         url: `file:./data`, a path, or `memory:`; `$OBJSTORE` unless given, and
-            `./objstore-data` without that.
+            `./objstore-data` without that. A path behind `file:` is taken as it is; a
+            URL such as `file:///my%20data` names this machine alone, and its escapes
+            are decoded.
         create: Make the store when there is none.
         sync: The default of buckets that are created through it: `"always"`, seconds,
             or `"never"`.
@@ -329,8 +331,8 @@ def connect(
         StoreNotFoundError: there is no store, and not `create`, or the place is a file
             or holds other things.
         StoreVersionError: a newer version wrote it.
-        NotSupportedError: there is no engine for the URL, or the directory is on a
-            network file system.
+        NotSupportedError: this version has no engine for the URL, or the directory is
+            on a network file system.
         StorageError: the system refuses.
         BadStoreError: the URL or a duration is not allowed.
         BadBucketError: `sync` is not allowed.

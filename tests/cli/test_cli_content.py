@@ -35,19 +35,61 @@ def test_tree_is_put_as_cp_does(cli: Cli, place: Path, target: str, start: str) 
 
     outcome = cli("put", "-r", "tree", target)
 
-    assert outcome.status == 0
+    assert outcome.status == 1
     assert [f"{start}inner/two", f"{start}linked", f"{start}one"] == names(cli)
 
 
-def test_what_is_no_file_is_told(cli: Cli, place: Path) -> None:
-    """Links to directories and pipes in a tree are left out, and said to be."""
-    tree(place)
+def test_what_cannot_be_stored_is_told(cli: Cli, place: Path) -> None:
+    """What a tree holds and no object can be is left out and told; the rest is put."""
+    root = tree(place)
+    (root / "dangling").symlink_to("nowhere")
+    (root / "a\nb").touch()
+    (root / os.fsdecode(b"\xff")).touch()
     cli("bucket", "create", "new")
 
     outcome = cli("put", "-r", "tree", "new/")
 
-    assert "tree/loop links to a directory" in outcome.err
-    assert "tree/pipe is no file" in outcome.err
+    assert outcome.status == 1
+    for line in (
+        "tree/loop links to a directory",
+        "tree/dangling is no file",
+        "tree/pipe is no file",
+        "'tree/a\\nb': object name 'tree/a\\nb' has the control character U+000A",
+        "'tree/\\udcff': object name 'tree/\\udcff' has the surrogate U+DCFF",
+    ):
+        assert f"objstore: left out: {line}" in outcome.err
+    assert outcome.err.count("\n") == 5
+    assert names(cli) == ["tree/inner/two", "tree/linked", "tree/one"]
+
+
+def test_whole_tree_ends_with_zero(cli: Cli, bucket: str, place: Path) -> None:
+    """Nothing was left out, and the status says so."""
+    tree(place)
+
+    assert cli("put", "-r", "tree/inner", "b/").status == 0
+
+
+def test_bad_name_stores_nothing(cli: Cli, bucket: str, place: Path) -> None:
+    """All names are looked at before the first file is stored."""
+    (place / "a\nb").touch()
+    outcome = cli("put", "hello.txt", "a\nb", "b/new/")
+
+    assert outcome.status == 2
+    assert "U+000A" in outcome.err
+    assert cli("ls", "b/new/").out == ""
+
+
+@pytest.mark.parametrize("path", ["missing/", "missing/.", "hello.txt/", ""])
+def test_get_into_no_directory_makes_no_file(
+    cli: Cli, bucket: str, place: Path, path: str
+) -> None:
+    """What can only be a directory and is none is refused."""
+    before = set(place.iterdir())
+    outcome = cli("get", "b/docs/one", path)
+
+    assert outcome.status in {1, 3}
+    assert "directory" in outcome.err
+    assert before == set(place.iterdir())
 
 
 def test_current_directory_gives_its_content(

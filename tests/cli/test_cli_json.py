@@ -30,7 +30,7 @@ def answer(cli: Cli, line: str) -> Any:
         ("ls b", {"bucket", "prefix", "entries"}),
         ("ls -r b", {"bucket", "prefix", "entries"}),
         ("info b/hello.txt", {"name", "digest", "size", "mtime", "seq"}),
-        ("put hello.txt b/", {"objects"}),
+        ("put hello.txt b/", {"objects", "left_out"}),
         ("get b/hello.txt copy", {"name", "digest", "path"}),
         ("cp b/hello.txt b/x", {"name", "nuid"}),
         ("mv b/hello.txt b/x", {"name", "nuid"}),

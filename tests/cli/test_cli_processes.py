@@ -79,6 +79,40 @@ def test_full_output_is_told(process: Process, bucket: str) -> None:
     assert outcome.stderr == b"objstore: standard output: No space left on device\n"
 
 
+@pytest.mark.parametrize("closing", ["<&-", "<&- >&- 2>err"])
+def test_closed_input_is_no_empty_input(
+    process: Process, bucket: str, closing: str
+) -> None:
+    """A put of a standard input that is not there is refused, and replaces nothing."""
+    script = f'"$0" -m objstore.cli put - b/hello.txt {closing}'
+    ended = subprocess.run(
+        ["sh", "-c", script, sys.executable],
+        check=False,
+        capture_output=True,
+        timeout=WAIT_S,
+    )
+
+    told = ended.stderr or Path("err").read_bytes()
+    assert ended.returncode == 2
+    assert b"standard input is closed; open it with < FILE or |" in told
+    assert process("cat", "b/hello.txt").stdout == b"hello\n"
+
+
+def test_closed_input_gives_no_consent(process: Process, bucket: str) -> None:
+    """A question that nobody can answer is answered with no."""
+    script = '"$0" -m objstore.cli bucket rm b <&-'
+    ended = subprocess.run(
+        ["sh", "-c", script, sys.executable],
+        check=False,
+        stderr=subprocess.PIPE,
+        timeout=WAIT_S,
+    )
+
+    assert ended.returncode == 2
+    assert b"say it with --yes" in ended.stderr
+    assert process("ls").stdout == b"b\n"
+
+
 def test_closed_streams_harm_nothing(process: Process, bucket: str) -> None:
     """A command that was started without its streams does its work."""
     script = '"$0" -m objstore.cli put hello.txt b/closed <&- >&- 2>&-'

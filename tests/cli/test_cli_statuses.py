@@ -219,6 +219,36 @@ def test_store_comes_from_option_then_variable(
     assert not (place / "objstore-data").exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("file://{place}/some%20store", "some store"),
+        ("file://localhost{place}/some%20store", "some store"),
+        ("FILE://LocalHost{place}/some store", "some store"),
+        ("file:{place}/some%20store", "some%20store"),
+        ("FILE:{place}/some store", "some store"),
+        ("File:some store", "some store"),
+        ("memory", "memory"),
+        ("./file:x", "file:x"),
+    ],
+)
+def test_store_is_where_its_url_says(
+    cli: Cli, place: Path, url: str, name: str
+) -> None:
+    """Of a URL the scheme's case does not matter; with `//` it has escapes."""
+    assert cli("--store", url.format(place=place), "bucket", "create", "x").status == 0
+
+    assert [place / name] == list(place.iterdir())
+
+
+def test_store_is_found_by_the_url_of_its_path(cli: Cli, place: Path) -> None:
+    """What `Path.as_uri` gives means the path, whatever is in its name."""
+    folder = place / "a%20b c?d#e\udcff"
+    cli("--store", folder, "bucket", "create", "x")
+
+    assert cli("--store", folder.as_uri(), "ls").out == "x\n"
+
+
 def test_message_is_one_line() -> None:
     """Whatever an error says, it is told in one line."""
 

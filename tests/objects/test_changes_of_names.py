@@ -11,7 +11,9 @@ from objstore import (
     BucketNotFoundError,
     ObjectAlreadyExists,
     ObjectDeletedError,
+    ObjectLink,
     ObjectMeta,
+    ObjectMetaOptions,
     ObjectNotFoundError,
     ObjectStore,
     PreconditionFailedError,
@@ -254,6 +256,42 @@ async def test_copy_to_other_bucket(store: Store, size: int) -> None:
     assert data[:size] == await other.get("z")
 
 
+@pytest.mark.parametrize(
+    ("ttl", "source_ttl", "target_ttl", "expected"),
+    [
+        (100, None, None, 100),
+        (100, 50, 20, 100),
+        (0, 50, 20, None),
+        (None, 50, 20, 20),
+        (None, 50, None, None),
+        (None, None, 20, 20),
+        (None, 50, 50, 50),
+        (0, 50, 50, None),
+    ],
+)
+async def test_copy_to_other_bucket_keeps_its_own_ttl(
+    store: Store,
+    ttl: int | None,
+    source_ttl: int | None,
+    target_ttl: int | None,
+    expected: int | None,
+) -> None:
+    """A TTL of the object begins anew in the copy; one of its bucket does not travel.
+
+    Between buckets of equal settings it is as inside one.
+    """
+    source = await store.create_object_store(bucket="b", ttl=source_ttl)
+    await store.create_object_store(bucket="other", ttl=target_ttl)
+    await source.put("a", DATA, ttl=ttl)
+    copies = [await source.copy("a", "copy", bucket="other")]
+    if source_ttl == target_ttl:
+        copies.append(await source.copy("a", "copy"))
+
+    for copy in copies:
+        age = copy.expires and copy.expires - copy.mtime
+        assert (None if expected is None else timedelta(seconds=expected)) == age
+
+
 async def test_copy_to_other_bucket_respects_overwrite(store: Store) -> None:
     """`overwrite=False` protects names of another bucket, too."""
     bucket = await store.create_object_store(bucket="b")
@@ -277,3 +315,22 @@ async def test_copy_to_missing_bucket(bucket: ObjectStore) -> None:
     await bucket.put("a", DATA)
     with pytest.raises(BucketNotFoundError):
         await bucket.copy("a", "z", bucket="missing")
+
+
+# --- limits -----------------------------------------------------------------------
+
+
+async def test_updates_do_not_pass_the_limit_of_text(bucket: ObjectStore) -> None:
+    """Text that is small call by call stays within the limit of one object."""
+    await bucket.put("a", DATA, description="d" * 60_000)
+    await bucket.add_link("l", "a")
+    options = ObjectMetaOptions(link=ObjectLink("b", "a"))
+    await bucket.update_meta("l", ObjectMeta(description="d" * 60_000))
+    for name, update in {
+        "a": ObjectMeta(name="c", metadata={"k": "x" * 60_000}),
+        "l": ObjectMeta(options=options, headers={"k": "x" * 60_000}),
+    }.items():
+        with pytest.raises(BadObjectMetaError, match=r"leaves 120,001 bytes of text"):
+            await bucket.update_meta(name, update)
+
+    assert ["a", "l"] == [info.name for info in await bucket.list()]

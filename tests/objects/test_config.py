@@ -1,5 +1,6 @@
 """A bucket's configuration: its normal form, its limits, its JSON."""
 
+import builtins
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import objstore
 from objstore._config import (
     ObjectStoreConfig,
     check_config,
@@ -295,6 +297,13 @@ def test_defaults_agree_with_the_engine_s() -> None:
     """A bucket that says nothing is what the engine takes as its default."""
 
     assert engine_options(ObjectStoreConfig("b")) == BucketOptions()
+
+
+def test_all_names_hide_no_builtin() -> None:
+    """`from objstore import *` leaves Python's own names alone."""
+    facade: Any = objstore
+
+    assert set() == set(facade.__all__) & set(dir(builtins))
 
 
 def test_every_field_is_documented() -> None:

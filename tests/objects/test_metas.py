@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from objstore._document import Document, decode_document, encode_document
-from objstore._metas import check_ttl, merge_meta, resolve_link, resolve_meta
+from objstore._metas import (
+    PutMeta,
+    check_ttl,
+    merge_meta,
+    resolve_link,
+    resolve_meta,
+)
 from objstore._types import ObjectLink, ObjectMeta, ObjectMetaOptions
 from objstore.errors import BadObjectMetaError
 
@@ -42,12 +48,20 @@ class Header(StrEnum):
     AUTHOR = "Author"
 
 
+def resolve(
+    name: object = "n", bucket_chunk_size: int | None = None, **said: Any
+) -> PutMeta:
+    """Make what a put of an object in the bucket `b` is told."""
+    options: Any = said
+    return resolve_meta("b", name, options, bucket_chunk_size=bucket_chunk_size)
+
+
 # --- put --------------------------------------------------------------------------
 
 
 def test_put_without_meta_has_defaults() -> None:
     """A name alone makes a document."""
-    put = resolve_meta("b", "n")
+    put = resolve()
 
     assert put.document == Document("n", "b", chunk_bytes=128 * KIB)
     assert (put.chunk_bytes, put.ttl_ns) == (128 * KIB, None)
@@ -55,10 +69,8 @@ def test_put_without_meta_has_defaults() -> None:
 
 def test_put_takes_single_arguments() -> None:
     """Each argument arrives in its field."""
-    put = resolve_meta(
-        "b",
-        "n",
-        "d",
+    put = resolve(
+        description="d",
         filename="f",
         headers={"A": "1"},
         metadata={"m": "2"},
@@ -82,11 +94,7 @@ def test_put_takes_single_arguments() -> None:
 @pytest.mark.parametrize("place", ["third", "keyword"])
 def test_put_takes_a_meta(place: str) -> None:
     """A meta may stand in the third place, or be named."""
-    put = (
-        resolve_meta("b", "n", SAID)
-        if place == "third"
-        else resolve_meta("b", "n", meta=SAID)
-    )
+    put = resolve(description=SAID) if place == "third" else resolve(meta=SAID)
 
     assert put.document == Document(
         "n",
@@ -102,7 +110,7 @@ def test_put_takes_a_meta(place: str) -> None:
 
 def test_single_arguments_go_before_the_meta() -> None:
     """What is said twice holds as it was said singly."""
-    put = resolve_meta("b", "n", "d2", meta=SAID, filename="f2", ttl=0)
+    put = resolve(description="d2", meta=SAID, filename="f2", ttl=0)
 
     assert (put.document.description, put.document.filename) == ("d2", "f2")
     assert put.document.headers == {"A": ("1",)}
@@ -130,9 +138,7 @@ def test_chunk_size_has_an_order(
     expected: int,
 ) -> None:
     """The put, the meta's two options, the bucket, the default: the first holds."""
-    put = resolve_meta(
-        "b",
-        "n",
+    put = resolve(
         meta=ObjectMeta(options=options),
         chunk_size=chunk_size,
         bucket_chunk_size=bucket_chunk_size,
@@ -144,7 +150,7 @@ def test_chunk_size_has_an_order(
 @pytest.mark.parametrize("name", ["Content-Type", "content-type", "CONTENT-TYPE"])
 def test_content_type_is_the_header(name: str) -> None:
     """However it is spelled, the header is the content type."""
-    put = resolve_meta("b", "n", headers={name: "a/b"}, content_type="a/b")
+    put = resolve(headers={name: "a/b"}, content_type="a/b")
 
     assert put.document.headers == {name: ("a/b",)}
     assert put.document.content_type == "a/b"
@@ -152,7 +158,7 @@ def test_content_type_is_the_header(name: str) -> None:
 
 def test_enum_members_become_plain_strings() -> None:
     """A header's name from an enum is stored and read back."""
-    document = resolve_meta("b", "n", headers={Header.AUTHOR: Header.AUTHOR}).document
+    document = resolve(headers={Header.AUTHOR: Header.AUTHOR}).document
 
     assert document == decode_document(encode_document(document))
 
@@ -165,6 +171,8 @@ def test_enum_members_become_plain_strings() -> None:
         {"description": "\ud800"},
         {"description": SAID, "meta": SAID},
         {"meta": {"description": "x"}},
+        {"meta": {}},
+        {"meta": ObjectMeta(options={"chunk_size": 8})},  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         {"meta": ObjectMeta(options=ObjectMetaOptions(link=ObjectLink("b", "n")))},
         {"filename": "a\nb"},
         {"filename": 7},
@@ -204,9 +212,8 @@ def test_enum_members_become_plain_strings() -> None:
 )
 def test_bad_argument_is_refused(arguments: dict[str, Any]) -> None:
     """Each argument of a put has limits."""
-    call: dict[str, Any] = {"name": "n", **arguments}
     with pytest.raises(BadObjectMetaError):
-        resolve_meta("b", **call)
+        resolve(**arguments)
 
 
 # --- update -----------------------------------------------------------------------
@@ -311,3 +318,34 @@ def test_ttl_of_none_is_not_said() -> None:
     """Nothing said is not the same as for ever."""
 
     assert (check_ttl(None), check_ttl(0), check_ttl(1.5)) == (None, 0, 1_500_000_000)
+
+
+@pytest.mark.parametrize("options", [{"chunk_size": 0}, {"max_chunk_size": 2**21}])
+def test_options_of_an_update_have_the_limits_of_a_put(options: dict[str, Any]) -> None:
+    """What an update does not use is not taken either when it is wrong."""
+    update = ObjectMeta(options=ObjectMetaOptions(**options))
+    with pytest.raises(BadObjectMetaError, match="chunk_size"):
+        merge_meta(EXISTING, update)
+
+
+def test_text_is_measured_after_the_merge() -> None:
+    """Updates that are small one by one do not pass the limit together."""
+    half = merge_meta(EXISTING, ObjectMeta(description="d" * 60_000))
+    for update in (
+        ObjectMeta(metadata={"m": "x" * 6_000}),
+        ObjectMeta(headers={"A": "x" * 6_000}),
+        ObjectMeta(content_type="x" * 6_000),
+        ObjectMeta(filename="x" * 6_000),
+    ):
+        with pytest.raises(BadObjectMetaError, match=r"leaves 66,0\d\d bytes of text"):
+            merge_meta(half, update)
+
+
+def test_text_over_the_limit_may_shrink() -> None:
+    """What another client wrote can be cleared in steps, and renamed."""
+    large = replace(EXISTING, description="d" * 99_000, metadata={"m": "x" * 99_000})
+    smaller = merge_meta(large, ObjectMeta(name="o", metadata={}))
+
+    assert (smaller.name, smaller.metadata) == ("o", {})
+    with pytest.raises(BadObjectMetaError):
+        merge_meta(smaller, ObjectMeta(metadata={"m": "x"}))

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -331,6 +332,31 @@ async def test_upload_takes_what_is_given(bucket: ObjectStore, tmp_path: Path) -
     )
 
     assert ("b.txt", "text/plain") == (info.filename, info.content_type)
+
+
+async def test_upload_takes_a_path_of_bytes(
+    bucket: ObjectStore, tmp_path: Path
+) -> None:
+    """A path may be bytes, as the system itself has it; so may its name be no text."""
+    for name in (b"x.gz", b"\xff.gz"):
+        path: Any = os.fsencode(tmp_path) + b"/" + name
+        Path(os.fsdecode(path)).write_bytes(b"content")
+        info = await bucket.upload("a", path)
+
+        assert (b"content", info.filename) == (
+            await bucket.get("a"),
+            "x.gz" if name == b"x.gz" else None,
+        )
+
+
+@pytest.mark.parametrize("said", [{"meta": {"a": "b"}}, {"headers": 7}], ids=str)
+async def test_upload_checks_what_is_said(
+    bucket: ObjectStore, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    """What an upload finds by itself does not get in the way of its checks."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadObjectMetaError):
+        await bucket.upload("a", tmp_path / "file", **said)  # type: ignore[arg-type, unused-ignore]
 
 
 async def test_upload_of_missing_file(bucket: ObjectStore, tmp_path: Path) -> None:

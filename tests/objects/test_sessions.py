@@ -15,6 +15,7 @@ from tests.fakes.worlds import World, asynchronous, on_fake
 
 import objstore
 from objstore import (
+    BadStoreError,
     ClosedError,
     NotSupportedError,
     ObjectStore,
@@ -156,8 +157,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         ("./data", None, "./data"),
         (Path("data"), None, "data"),
         (Path("nats:data"), None, "nats:data"),
-        (Path("memory:"), None, "file://memory:"),
-        (Path("file:data"), None, "file://file:data"),
+        (Path("memory:"), None, "file:memory:"),
+        (Path("file:data"), None, "file:file:data"),
         ("memory:", None, "memory:"),
         ("odd:name", None, "odd:name"),
         (None, None, "./objstore-data"),
@@ -203,7 +204,7 @@ def test_jetstream_is_not_supported_yet(url: str) -> None:
 
 def test_unknown_url_is_refused() -> None:
     """A URL that no engine knows names itself and what to give."""
-    with pytest.raises(NotSupportedError, match=r"s3://bucket.*directory"):
+    with pytest.raises(BadStoreError, match=r"s3://bucket.*directory"):
         objstore.open("s3://bucket")
 
 

@@ -97,6 +97,11 @@ def test_store_opens_on_a_full_disk(store: Store, disk: Path) -> None:
         check(again, kept)
 
 
+def keeps_it(_reserve: Reserve, _error: OSError) -> bool:
+    """Give nothing back."""
+    return False
+
+
 def test_status_of_a_full_disk_is_true(store: Store) -> None:
     """It counts what is there, although the catalog lagged behind."""
     kept = fill(store.object_store("b"))
@@ -109,7 +114,7 @@ def test_bucket_that_cannot_be_opened_is_not_made(
     store: Store, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It leaves no name behind that retention and verify would stumble over."""
-    monkeypatch.setattr(Reserve, "is_given_for", lambda *_: False)
+    monkeypatch.setattr(Reserve, "is_given_for", keeps_it)
     kept = fill(store.object_store("b"))
     with pytest.raises(StorageError):
         store.create_object_store("c")
@@ -168,7 +173,11 @@ def test_reserve_is_a_small_part_of_a_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, expected: int
 ) -> None:
     """On a small disk it is smaller, on a tiny one there is none."""
-    monkeypatch.setattr("objstore._reserve._free_bytes", lambda _: free)
+
+    def free_bytes(_directory: str) -> int:
+        return free
+
+    monkeypatch.setattr("objstore._reserve._free_bytes", free_bytes)
     Reserve(str(tmp_path)).keep()
 
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]

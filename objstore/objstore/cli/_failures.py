@@ -221,11 +221,12 @@ def remove_signals() -> None:
 def open_closed_streams() -> None:
     """Give the process the standard streams that it was started without.
 
-    Otherwise the store's files would get their numbers.
+    Otherwise the store's files would get their numbers. All are for writing: what is
+    not there is no empty input.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
+    for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
-            stream = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: PTH123, SIM115 - open for the life of the process
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open for the life of the process
             setattr(sys, name, stream)
 
 

@@ -40,6 +40,9 @@ def get(
         context.refuse_json("standard output has the content")
     elif os.path.isdir(target):  # noqa: PTH112 - text all the way
         target = os.path.join(target, last_part(place.name))  # noqa: PTH118 - the same
+    elif os.path.basename(target) in {"", ".", ".."}:  # noqa: PTH119 - the same
+        # It can be a directory alone; the system says why it is none.
+        os.stat(target)  # noqa: PTH116 - the same
     with context.open() as store:
         bucket = store.object_store(place.bucket)
         if target == STREAM:

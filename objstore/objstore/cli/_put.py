@@ -11,11 +11,12 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from objstore import ObjectInfo
+from objstore import BadObjectMetaError, ObjectInfo
+from objstore._names import check_object_name
 from objstore.blocking import ObjectStore
 from objstore.cli import _render
 from objstore.cli._context import Shared, print_line
-from objstore.cli._failures import UsageError, say
+from objstore.cli._failures import FAILED, UsageError, about, say
 from objstore.cli._options import Seconds, Size
 from objstore.cli._progress import Tell, behind, progress
 from objstore.cli._values import Place, pairs_of, target_at
@@ -85,24 +86,28 @@ def put(
     ] = False,
     settings: PutSettings | None = None,
     context: Shared,
-) -> None:
+) -> int:
     """Store files as objects; `-` is standard input.
 
     A target that ends in a slash takes the files' own names, as `cp` does; one that
     does not is the name of the one file, or what a directory's names begin with.
+    What a directory holds and cannot be stored is left out, told, and ends with 1.
     """
     if len(files) < 2:  # noqa: PLR2004 - a file and where it goes
         problem = "write what to store and where: objstore put FILE... BUCKET/[NAME]"
         raise UsageError(problem)
     *paths, last = files
     target = target_at(last)
+    left_out: list[str] = []
     sources = [
         source
         for path in paths
-        for source in _sources(path, target, is_recursive=recursive)
+        for source in _sources(path, target, left_out, is_recursive=recursive)
     ]
     settings = settings or PutSettings()
     _check(sources, paths, target, settings)
+    for text in left_out:
+        say(f"left out: {text}")
     with context.open() as store:
         bucket = store.object_store(target.bucket)
         stored: list[ObjectInfo] = []
@@ -113,7 +118,9 @@ def put(
                 for info in stored:
                     print_line(_render.stored_line(info))
     if context.is_json:
-        context.emit({"objects": _render.document_of(stored)}, [])
+        document = {"objects": _render.document_of(stored), "left_out": left_out}
+        context.emit(document, [])
+    return FAILED if left_out else 0
 
 
 def _check(
@@ -127,13 +134,20 @@ def _check(
     if STREAM in paths and (is_directory or len(paths) > 1):
         problem = "standard input has no name of its own; write BUCKET/NAME"
         raise UsageError(problem)
+    if STREAM in paths and not sys.stdin.readable():
+        problem = "standard input is closed; open it with < FILE or |, or name a file"
+        raise UsageError(problem)
+    for source in sources:
+        check_object_name(source.name)
     is_single = settings.if_match is not None or settings.digest is not None
     if is_single and len(sources) != 1:
         problem = "--if-match and --digest are about one object; put one at a time"
         raise UsageError(problem)
 
 
-def _sources(path: str, target: Place, *, is_recursive: bool) -> Iterator[Source]:
+def _sources(
+    path: str, target: Place, left_out: list[str], *, is_recursive: bool
+) -> Iterator[Source]:
     """Give what a word on the command line means.
 
     Raises:
@@ -152,7 +166,7 @@ def _sources(path: str, target: Place, *, is_recursive: bool) -> Iterator[Source
     if not is_recursive:
         problem = f"{path} is a directory; take it whole with -r"
         raise UsageError(problem)
-    yield from _tree(path, _tree_prefix(path, target))
+    yield from _tree(path, _tree_prefix(path, target), left_out)
 
 
 def _tree_prefix(path: str, target: Place) -> str:
@@ -167,20 +181,31 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _tree(root: str, prefix: str) -> Iterator[Source]:
+def _tree(root: str, prefix: str, left_out: list[str]) -> Iterator[Source]:
     for folder, folders, names in os.walk(root, onerror=_raise):
         folders.sort()
         below = os.path.relpath(folder, root)
         start = prefix if below == "." else f"{prefix}{below}/".replace(os.sep, "/")
         for name in folders:
-            if os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118 - text all the way
-                say(f"left out: {os.path.join(folder, name)} links to a directory")  # noqa: PTH118 - the same
+            path = os.path.join(folder, name)  # noqa: PTH118 - text all the way
+            if os.path.islink(path):  # noqa: PTH114 - the same
+                left_out.append(f"{_shown(path)} links to a directory")
         for name in sorted(names):
             path = os.path.join(folder, name)  # noqa: PTH118 - the same
-            if os.path.isfile(path):  # noqa: PTH113 - the same
-                yield Source(path, start + name, os.path.getsize(path))  # noqa: PTH202 - the same
+            if not os.path.isfile(path):  # noqa: PTH113 - the same
+                left_out.append(f"{_shown(path)} is no file")
+                continue
+            try:
+                check_object_name(start + name)
+            except BadObjectMetaError as error:
+                left_out.append(f"{_shown(path)}: {error}")
             else:
-                say(f"left out: {path} is no file")
+                yield Source(path, start + name, os.path.getsize(path))  # noqa: PTH202 - the same
+
+
+def _shown(path: str) -> str:
+    """Give a path in one line, and in one word where a terminal would not."""
+    return path if path.isprintable() else repr(path)
 
 
 def _put_all(
@@ -203,5 +228,6 @@ def _put_one(
     bucket: ObjectStore, source: Source, options: dict[str, Any], tell: Tell | None
 ) -> ObjectInfo:
     if source.path == STREAM:
-        return bucket.put(source.name, sys.stdin.buffer, progress=tell, **options)
+        with about("standard input"):
+            return bucket.put(source.name, sys.stdin.buffer, progress=tell, **options)
     return bucket.upload(source.name, source.path, progress=tell, **options)
