@@ -10,7 +10,7 @@ PARALLEL := --numprocesses auto --dist worksteal
 OR_EMPTY := || test $$? -eq 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench torture clean
+.PHONY: help setup demo test test-slow test-all check bench torture mutants clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -54,6 +54,9 @@ bench: setup ## measure, and compare with the limits
 
 torture: setup ## campaigns of faults and load, with thorough examples
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) -m torture $(OR_EMPTY)
+
+mutants: setup ## plant known faults in copies of the tree; tests must see each
+	$(BIN)/python -m tests.mutants
 
 clean: ## remove what make made, .venv too
 	rm -rf $(VENV) build dist .coverage htmlcov .hypothesis \
