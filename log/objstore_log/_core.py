@@ -20,6 +20,7 @@ from objstore_log._catalog import Catalog, Projection
 from objstore_log._format import SEGMENT_HEADER_BYTES
 from objstore_log._head import HeadFile
 from objstore_log._head_slot import Head
+from objstore_log._openers import Openers
 from objstore_log._overlay import Applied, Overlay, SubjectCache
 from objstore_log._progress import End, Progress
 from objstore_log._record import Record
@@ -99,6 +100,7 @@ class LogCore:
         self.options = options
         self.environment = environment
         self.writers = writers
+        self.openers = Openers(storage)
         self.mutex = threading.RLock()
         self.segments = Segments(storage, log_id, environment)
         self.head_file = HeadFile(storage)
@@ -327,6 +329,7 @@ class LogCore:
         """Close files and catalog, whichever of them fails."""
         self.is_closed = True
         with ExitStack() as closing:
+            closing.callback(self.openers.leave)
             closing.callback(self.catalog.close)
             closing.callback(self.head_file.close)
             self.segments.close(keeps_pinned=keeps_pinned)

@@ -150,6 +150,7 @@ class Log:
             assert isinstance(head, Head)
             with core.mutex:
                 core.follow_head(head)
+            core.openers.enter()
             return
         try:
             with core.mutex:

@@ -275,6 +275,7 @@ class Reclaimer:
         if not judged:
             return ReclaimResult(0, 0)
         if not dry_run:
+            self._prove(judged)
             self._stamp()
         given = [self._give_back(item, dry_run=dry_run) for item in judged]
         return ReclaimResult(sum(item.bytes for item in given), _count_contents(given))
@@ -364,6 +365,15 @@ class Reclaimer:
             return True
         before[-1].forget_footer()
         return before[-1].footer is not None
+
+    def _prove(self, judged: list[_Judged]) -> None:
+        """Have the log itself state that what is to be punched is durable.
+
+        A power cut may take the head, and then a hole above the last stated point
+        would look like a torn end, which makes void what was committed behind it.
+        """
+        if any(item.segment is self._core.segments.active for item in judged):
+            self._committer.close_batches(lambda: True)
 
     def _stamp(self) -> None:
         """Have every process look its places up again."""

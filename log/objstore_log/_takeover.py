@@ -82,6 +82,11 @@ def prepare_tail(core: LogCore, *, is_opening: bool = False) -> None:
     Raises:
         OSError: nothing was lost; the next holder of the lock begins again.
     """
+    _prepare(core, is_opening=is_opening)
+    core.openers.enter()
+
+
+def _prepare(core: LogCore, *, is_opening: bool) -> None:
     head = core.head_file.read()
     if is_opening or _may_have_new_segments(core, head):
         core.segments.refresh()
@@ -419,7 +424,7 @@ def _ends_cleanly(core: LogCore, active: Segment, position: int) -> bool:
     is synced before it is shown. So an empty batch at the end is a clean end, and so
     is an empty segment, unless recovery made it and has not left the gap yet.
     """
-    if not active.header.flags & SEGMENT_RELAXED or core.writers.others_alive():
+    if not active.header.flags & SEGMENT_RELAXED or not core.openers.is_first():
         return True
     start = position - COMMIT_BYTES
     if start < SEGMENT_HEADER_BYTES:

@@ -64,14 +64,6 @@ class Writers:
         lock.release()
         return False
 
-    def others_alive(self) -> bool:
-        """Say whether any other engine has this store open."""
-        return any(
-            self.is_alive(int(name, 16))
-            for name in self.storage.names()
-            if name != self._name(self.writer_id)
-        )
-
     def leave(self) -> None:
         """Give the own lock back; idempotent."""
         lock, self._lock = self._lock, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -227,10 +228,15 @@ class BucketLog:
             runs = self.unfinished.pop(nuid)
             firsts = [run[0][0] for run in self.unfinished.values() if run]
             if not self.unfinished:
-                self.log.announce_unfinished(None)
+                self._announce_rest(None)
             elif len(firsts) == len(self.unfinished):
-                self.log.announce_unfinished(min(firsts))
+                self._announce_rest(min(firsts))
             return runs
+
+    def _announce_rest(self, first: int | None) -> None:
+        # the put has ended; an old announcement only keeps reclaimers off
+        with suppress(OSError):
+            self.log.announce_unfinished(first)
 
     def abort(self, nuid: bytes) -> None:
         """Say that a put's chunks are garbage."""

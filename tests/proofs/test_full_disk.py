@@ -110,6 +110,17 @@ def test_status_of_a_full_disk_is_true(store: Store) -> None:
     assert (len(kept), sum(map(len, kept.values()))) == (status.count, status.size)
 
 
+def test_verify_of_a_full_disk_needs_no_room(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads what is there, though nobody can say beforehand how much that is."""
+    monkeypatch.setattr(Reserve, "is_given_for", keeps_it)
+    kept = fill(store.object_store("b"))
+    report = store.verify()
+
+    assert (True, len(kept)) == (report.ok, report.objects)
+
+
 def test_bucket_that_cannot_be_opened_is_not_made(
     store: Store, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
