@@ -52,8 +52,9 @@ check: setup ## format, lint, types (two checkers) and import rules
 bench: setup ## measure, and compare with the limits
 	$(BIN)/python -m benchmarks
 
-torture: setup ## campaigns of faults and load, with thorough examples
+torture: setup ## campaigns of faults and load, TORTURE_MINUTES=30
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) -m torture $(OR_EMPTY)
+	$(BIN)/python -m tests.torture
 
 mutants: setup ## plant known faults in copies of the tree; tests must see each
 	$(BIN)/python -m tests.mutants
