@@ -1,6 +1,7 @@
 """What every test shares: both event loops and the Hypothesis profiles."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,11 @@ settings.register_profile(
     "thorough", settings.get_profile("default"), max_examples=2_000
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# Whoever runs tests in the background may have them ignore Ctrl-C, and the processes
+# that they start inherit that, which have to be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["asyncio", "trio"], scope="module")
