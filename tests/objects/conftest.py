@@ -2,7 +2,8 @@
 
 A test is written once, as asynchronous code on `store` or `bucket`. It runs on asyncio,
 on trio, and on the synchronous API, whose calls are then awaited without suspending;
-and on every engine of `ENGINES`. A test that needs the fake engine asks for `fake`.
+and on every engine of `ENGINES`, some pairs in the slow tier only. A test that needs
+the fake engine asks for `fake`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,27 @@ from tests.fakes.worlds import ENGINES, World
 
 from objstore import ObjectStore, Store, blocking
 from objstore._handles import AsyncSession, Session
+
+SLOWLY = {
+    ("asyncio", "memory"),
+    ("blocking", "fake"),
+    ("trio", "fake"),
+    ("trio", "memory"),
+}
+"""Pairs of an API and an engine that the quick tier leaves to the slow one.
+
+It has every API on files, and every engine on one API at least.
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what the slow tier runs."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            params = item.callspec.params
+            if (params.get("face"), params.get("engine_name")) in SLOWLY:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(params=["asyncio", "trio", "blocking"], scope="module")
