@@ -21,9 +21,7 @@ def _needs(*file_systems: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(reason is not None, reason=str(reason))
 
 
-pytestmark = pytest.mark.slow
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file_system",
     [pytest.param(name, marks=_needs(name)) for name in ("ext4", "xfs")],
@@ -38,6 +36,8 @@ def test_power_cuts_lose_nothing_acknowledged(file_system: str) -> None:
     assert counts["acknowledged changes"] > 0
 
 
+# A file system that has seen an error may be mounted anew read-only meanwhile.
+@pytest.mark.torture
 @_needs("ext4", "xfs")
 def test_successor_of_a_failed_sync_believes_no_page_cache() -> None:
     """Whoever takes over writes the tail anew; after a remount it is all there."""
@@ -46,6 +46,7 @@ def test_successor_of_a_failed_sync_believes_no_page_cache() -> None:
     assert counts["acknowledged changes"] > 0
 
 
+@pytest.mark.torture
 @_needs("ext4")
 def test_full_disk_reads_and_goes_on_when_it_has_room() -> None:
     """Nothing refused leaves a trace, and the same handles put again."""
