@@ -53,7 +53,7 @@ from objstore.errors import DigestMismatchError, ObjStoreError
 
 SLAB_BYTES = 1024 * 1024
 """What an object may have to be put in one append."""
-LARGE_SLAB_BYTES = 4 * 1024 * 1024
+LARGE_SLAB_BYTES = 2 * 1024 * 1024
 """What larger ones are read and appended in: fewer waits, still bounded memory."""
 HASHED_SLABS_MAX = 2
 """How far hashing may be behind appending."""
