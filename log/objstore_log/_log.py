@@ -41,7 +41,6 @@ from objstore_log.errors import (
     ForkedError,
     ObjStoreError,
     PoisonedError,
-    StorageError,
 )
 
 CLOSE_WAIT_S: Final = 1.0
@@ -279,10 +278,10 @@ class Log:
                 self._committer.sync(lambda: False)
         return self._applier.apply()
 
-    @property
-    def catalog_refusal(self) -> StorageError | None:
-        """Say why the catalog could not be brought up when that was tried last."""
-        return self._applier.refusal
+    def require_catalog(self) -> None:
+        """Apply; raise what the system refused, such as room on a full disk."""
+        if not self.apply() and self._applier.refusal is not None:
+            raise self._applier.refusal
 
     def query(
         self, sql: str, parameters: Sequence[object] = ()

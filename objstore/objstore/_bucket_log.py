@@ -375,8 +375,7 @@ class BucketLog:
         Raises:
             StorageError: the catalog cannot be brought up, such as on a full disk.
         """
-        if not self.log.apply() and self.log.catalog_refusal is not None:
-            raise self.log.catalog_refusal
+        self.log.require_catalog()
         _, totals = read_totals(self.log)
         return Usage(
             totals.count,

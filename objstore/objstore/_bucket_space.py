@@ -144,11 +144,9 @@ class BucketSpace:
             else:
                 self._raise_floor(now_ns)
                 needs.floor = self._bucket.floor
-            log = self._bucket.log
-            if not log.apply() and log.catalog_refusal is not None:
-                # nobody can say what is dead
-                raise log.catalog_refusal
-            result = log.reclaim(needs, dry_run=dry_run)
+            # without it nobody can say what is dead
+            self._bucket.log.require_catalog()
+            result = self._bucket.log.reclaim(needs, dry_run=dry_run)
         return Reclaimed(result.bytes, result.contents)
 
     def _raise_floor(self, now_ns: int) -> None:

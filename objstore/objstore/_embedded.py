@@ -163,9 +163,16 @@ class EmbeddedEngine:
 
     def _carried_out(self, op: Op[Any]) -> Any:
         handler = _HANDLERS[type(op)]
-        if is_clearing(op):
-            return self._store.reserve.clearing(partial(handler, self._store, op))
+        try:
+            return handler(self._store, op)
+        except OSError as error:
+            if not self._may_clear(op, error):
+                raise
         return handler(self._store, op)
+
+    def _may_clear(self, op: Op[Any], error: OSError) -> bool:
+        """Say whether to try again what gives space back, in the reserve."""
+        return is_clearing(op) and self._store.reserve.is_given_for(error)
 
     def _before(self, op: Op[Any]) -> bytes | None:
         """Give which bucket it is that an operation begins in."""
@@ -221,7 +228,7 @@ class EmbeddedEngine:
         try:
             return await committed(bucket, op, self._lock_timeout_s)
         except OSError as error:
-            if not (is_clearing(op) and self._store.reserve.is_given_for(error)):
+            if not self._may_clear(op, error):
                 raise
         return await committed(bucket, op, self._lock_timeout_s)
 
