@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,8 @@ from objstore._bucket_log import BucketLog
 from objstore._dropped import Dropped
 from objstore._embedded import EmbeddedEngine
 from objstore._embedded_store import EmbeddedStore
-from objstore._handles import Session
-from objstore._open_stores import open_on_storage
 from objstore._registry import REGISTRY_NUMBER
-from objstore._store_directory import system_environment
 from objstore.errors import BucketNotFoundError, StorageError
-from objstore_log import FileStorage
 
 from .bucket_race_worker import NAME, SLAB_BYTES, Caller, call_plainly
 
@@ -99,23 +95,6 @@ def test_processes_race_for_long(tmp_path: Path, seed: int) -> None:
     place = tmp_path / "store"
 
     check_after(place, race(place, list(range(seed, seed + 4)), 10 * SECONDS))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[blocking.Store]:
-    """Give a store in files."""
-    with objstore.open(tmp_path / "store", retention_interval=None) as opened:
-        yield opened
-
-
-@pytest.fixture
-def other(tmp_path: Path, store: blocking.Store) -> Iterator[blocking.Store]:
-    """Give the same store as another process has it: nothing in memory is shared."""
-    assert store.url.endswith("store")
-    storage = FileStorage(tmp_path / "store")
-    engine = EmbeddedEngine(open_on_storage(storage, system_environment()))
-    with blocking.Store(Session(engine)) as opened:
-        yield opened
 
 
 def test_threads_race_for_one_name(

@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,8 @@ from tests.fakes.fake_engine import FakeEngine
 
 import objstore
 from objstore import ObjectMeta, blocking
-from objstore._embedded import EmbeddedEngine
 from objstore._engine import Append, Chunk, DeleteBucket, Engine, Op
 from objstore._handles import Session
-from objstore._open_stores import open_on_storage
-from objstore._store_directory import system_environment
 from objstore.errors import (
     BucketExistsError,
     BucketNotFoundError,
@@ -32,23 +29,6 @@ from objstore_log import FileStorage
 
 LARGE = os.urandom(9 << 20)
 """Takes several appends, and its reader several reads."""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[blocking.Store]:
-    """Give a store in files."""
-    with objstore.open(tmp_path / "store", retention_interval=None) as opened:
-        yield opened
-
-
-@pytest.fixture
-def other(tmp_path: Path, store: blocking.Store) -> Iterator[blocking.Store]:
-    """Give the same store as another process has it: nothing in memory is shared."""
-    assert store.url.endswith("store")
-    storage = FileStorage(tmp_path / "store")
-    engine = EmbeddedEngine(open_on_storage(storage, system_environment()))
-    with blocking.Store(Session(engine)) as opened:
-        yield opened
 
 
 def recreate(store: blocking.Store) -> None:
