@@ -31,13 +31,15 @@ async def committed(
     waker, done, claim = current_waker(), anyio.Event(), Lock()
     is_left = False
 
-    def settle() -> None:
+    # Takes the ticket instead of closing over it: a ticket that its own callback holds
+    # waits for the collector, and a large put's slabs with it.
+    def settle(ticket: Ticket) -> None:
         if ticket.is_done and claim.acquire(blocking=False):
             _settle(bucket, op, prepared, ticket)
 
-    def tell(_: Ticket) -> None:
+    def tell(ticket: Ticket) -> None:
         if is_left:
-            settle()
+            settle(ticket)
         else:
             waker.set(done)
 
@@ -53,7 +55,7 @@ async def committed(
             await outlast(done)
         # said before the look at the outcome, so that one of the two settles it
         is_left = True
-        settle()
+        settle(ticket)
         raise
     return bucket.finish(op, prepared, ticket.result())
 
