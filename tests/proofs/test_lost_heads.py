@@ -16,6 +16,9 @@ from objstore_log import Log
 
 KILLED = """
 import os, sys, objstore
+from objstore_log import _commit_loop
+# a slow machine must not prove the last batch before the process is killed
+_commit_loop.IDLE_COMMIT_S = 3600
 store = objstore.open(sys.argv[1], retention_interval=None)
 bucket = store.object_store("b")
 {}
