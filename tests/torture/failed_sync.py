@@ -9,6 +9,7 @@ trusts the tail, or syncs it again, loses it.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import tempfile
 from collections import Counter
@@ -45,6 +46,7 @@ SPARE_PAGES_MAX = 250
 class Plan:
     """All that a seed decides about one failure."""
 
+    seed: int
     file_system: str
     face: str
     spare_pages: int
@@ -59,6 +61,7 @@ def plan(seed: int) -> Plan:
     """Decide everything about one failure."""
     chance = random.Random(seed)
     return Plan(
+        seed=seed,
         file_system=chance.choice(["ext4", "ext4", "xfs"]),
         face=chance.choice(["sync", "async"]),
         spare_pages=chance.randrange(SPARE_PAGES_MAX),
@@ -117,10 +120,14 @@ def fail_sync(seed: int, counts: Counter[str]) -> list[str]:
         world.create()
         call("fstrim", disk.place)
         try:
-            wrong = _live(world, seed, made, place / "ballast", counts)
+            wrong = _live(world, made, disk, place / "ballast", counts)
         except ProgramFailedError as error:
-            return [str(error)]
-        wrong += world.inspect(world.start_inspector("leave"), is_firm=False)
+            if not _is_read_only(disk):
+                return [str(error)]
+            wrong = []
+        counts["file systems that became read-only"] += _is_read_only(disk)
+        if not _is_read_only(disk):
+            wrong += world.inspect(world.start_inspector("leave"), is_firm=False)
         shown = _digests(world.store)
         world.kill_all()
         disk.unmount()
@@ -134,19 +141,26 @@ def fail_sync(seed: int, counts: Counter[str]) -> list[str]:
     return wrong
 
 
+def _is_read_only(disk: Disk) -> bool:
+    """Say whether the kernel took the file system out of service for the failure."""
+    return bool(os.statvfs(disk.place).f_flag & os.ST_RDONLY)
+
+
 def _live(
-    world: StoreWorld, seed: int, made: Plan, ballast: Path, counts: Counter[str]
+    world: StoreWorld, made: Plan, disk: Disk, ballast: Path, counts: Counter[str]
 ) -> list[str]:
     """Let a writer's sync fail, mend the disk, let a successor take over."""
 
     def start_successor() -> Program:
         face = made.successor_face
-        successor = world.start_writer(seed, "successor", face, program="write_some")
+        successor = world.start_writer(
+            made.seed, "successor", face, program="write_some"
+        )
         successor.hear_until("ready")
         return successor
 
     successor = start_successor() if made.opens_before else None
-    writer = world.start_writer(seed, "first", made.face, program="write_poisoned")
+    writer = world.start_writer(made.seed, "first", made.face, program="write_poisoned")
     writer.hear_until("ready")
     fill(ballast, made.spare_pages * PAGE_BYTES)
     failures, wrong = writer.hear_until("failed")
@@ -155,13 +169,15 @@ def _live(
     counts["poisoned writers"] += is_poisoned
     if made.meets_broken_disk:
         # whatever it is told, it must believe no more than is there
-        second = world.start_writer(seed, "second", "sync", program="write_poisoned")
+        second = world.start_writer(
+            made.seed, "second", "sync", program="write_poisoned"
+        )
         second.hear_until("failed")
     ballast.unlink()
     successor = successor or start_successor()
     successor.tell("go on")
     (refusals,) = successor.hear_until("wrote")
-    if refusals:
+    if refusals and not _is_read_only(disk):
         problems.append(f"on the mended disk a successor fails: {refusals}")
     writer.tell("go on")
     refused, wrong = writer.hear_until("went on")
