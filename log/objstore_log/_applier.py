@@ -102,7 +102,7 @@ class Applier:
             False when another process is applying just now, or the disk is full: the
             overlay stays, and readers lay it over what the catalog has.
         """
-        core = self._core
+        core, before = self._core, self.refusal
         self.refusal = None
         while True:
             with core.mutex:
@@ -122,9 +122,11 @@ class Applier:
                 return False
             except StorageError as error:
                 self.refusal = error
-                _logger.warning(
-                    "%s: catalog not brought up: %s", core.storage.path, error
-                )
+                if before is None or str(before) != str(error):
+                    # told once, not by each look-up on a full disk
+                    _logger.warning(
+                        "%s: catalog not brought up: %s", core.storage.path, error
+                    )
                 return False
             except CatalogDamagedError as error:
                 self.rebuild(str(error))

@@ -25,6 +25,7 @@ from objstore._engine import Capability, Engine, Op
 from objstore._loop_wake import current_waker, in_thread, shielded
 from objstore._open_stores import acquire_store, release_store
 from objstore._outcome import aborted, committed, submit_abort
+from objstore._reserve import CLEARING_TRIES
 from objstore.errors import (
     BadStoreError,
     BucketNotFoundError,
@@ -163,16 +164,9 @@ class EmbeddedEngine:
 
     def _carried_out(self, op: Op[Any]) -> Any:
         handler = _HANDLERS[type(op)]
-        try:
-            return handler(self._store, op)
-        except OSError as error:
-            if not self._may_clear(op, error):
-                raise
+        if is_clearing(op):
+            return self._store.reserve.clearing(partial(handler, self._store, op))
         return handler(self._store, op)
-
-    def _may_clear(self, op: Op[Any], error: OSError) -> bool:
-        """Say whether to try again what gives space back, in the reserve."""
-        return is_clearing(op) and self._store.reserve.is_given_for(error)
 
     def _before(self, op: Op[Any]) -> bytes | None:
         """Give which bucket it is that an operation begins in."""
@@ -225,12 +219,16 @@ class EmbeddedEngine:
         return answer
 
     async def _committed(self, bucket: BucketLog, op: ops.Append) -> ops.AppendResult:
-        try:
+        if not is_clearing(op):
             return await committed(bucket, op, self._lock_timeout_s)
-        except OSError as error:
-            if not self._may_clear(op, error):
-                raise
-        return await committed(bucket, op, self._lock_timeout_s)
+        with self._store.reserve.lending() as loan:
+            for _ in range(CLEARING_TRIES - 1):
+                try:
+                    return await committed(bucket, op, self._lock_timeout_s)
+                except OSError as error:
+                    if not loan.is_given_for(error):
+                        raise
+            return await committed(bucket, op, self._lock_timeout_s)
 
     async def _in_thread(self, op: Op[Any]) -> Any:
         if self._limiter is None:
@@ -373,8 +371,12 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.Damaged: lambda store, op: store.space(op.bucket).damaged(),
     ops.RepairCatalog: lambda store, op: store.space(op.bucket).repair_catalog(),
 }
-_CLEARING: Final = (ops.Abort, ops.DeleteBucket, ops.GetUsage, ops.Reclaim)
-"""What may give space back, or counts what there is; both need the catalog."""
+_CLEARING: Final = (ops.DeleteBucket, ops.GetUsage, ops.Reclaim)
+"""What may give space back, or counts what there is; both need the catalog.
+
+Not the abort of a put: its chunks are garbage without a record, too, and whoever puts
+again and again would use the reserve up.
+"""
 
 
 def is_clearing(op: Op[Any]) -> bool:
