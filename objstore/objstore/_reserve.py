@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -86,7 +86,7 @@ class Reserve:
             return work()
 
     @contextmanager
-    def lending(self) -> Iterator[Loan]:
+    def lending(self) -> Generator[Loan]:
         """Give space back inside the block when that helps.
 
         What is left of it is taken again behind the last of such blocks, before a put
