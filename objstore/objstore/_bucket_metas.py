@@ -128,11 +128,12 @@ class BucketMetas:
         while len(found) < limit:
             rows = source.subjects(start, stop, limit)
             wanted = [row for row in rows if as_of is None or row[1] <= as_of]
-            found += self._metas(source, wanted[: limit - len(found)])
+            # all of them: how many are damaged, and left out, shows only then
+            found += self._metas(source, wanted)
             if len(rows) < limit:
                 break
             start = rows[-1][0] + b"\0"
-        return found
+        return found[:limit]
 
     def _metas(
         self, source: _LookUps, rows: Sequence[tuple[bytes, int]]
