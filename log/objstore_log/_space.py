@@ -7,6 +7,7 @@ process, is left alone. A reader's pin keeps a whole segment as it is.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,6 +29,7 @@ from objstore_log.errors import SequenceGoneError
 
 RECLAIM_LOCK_NAME: Final = "reclaim"
 UNFINISHED_PREFIX: Final = "unfinished-"
+_UNFINISHED: Final = re.compile(UNFINISHED_PREFIX + "([0-9a-f]{16})")
 PUNCH_BYTES_MIN: Final = 16 * 1024
 """Smaller dead bodies stay until their segment goes: a hole is whole blocks."""
 HOLE_BYTES: Final = 4 * 1024
@@ -127,9 +129,10 @@ def unfinished(core: LogCore) -> tuple[int | None, list[str]]:
     bounds: list[int] = []
     dead: list[str] = []
     for name in core.storage.names():
-        if not name.startswith(UNFINISHED_PREFIX):
+        found = _UNFINISHED.fullmatch(name)
+        if found is None:
             continue
-        writer_id = int(name.removeprefix(UNFINISHED_PREFIX), 16)
+        writer_id = int(found[1], 16)
         if not core.writers.is_alive(writer_id):
             dead.append(name)
             continue

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import Final
 
 from objstore_log._storage import Lock, Storage
 from objstore_log.errors import StorageError
 
+_NAME: Final = re.compile("[0-9a-f]{16}")
 ENTER_TRIES: Final = 100
 """Openings of the own lock file before giving up."""
 
@@ -43,12 +46,14 @@ class Writers:
 
     def _clear_dead(self) -> None:
         for name in self.storage.names():
-            if name == self._name(self.writer_id):
+            if name == self._name(self.writer_id) or not _NAME.fullmatch(name):
                 continue
             lock = self.storage.try_lock(name)
             if lock is not None:
                 # ids are random and never taken twice, so nobody waits for this file
-                self.storage.remove(name)
+                with suppress(FileNotFoundError):
+                    # another engine has opened this moment, and was faster
+                    self.storage.remove(name)
                 lock.release()
 
     def is_alive(self, writer_id: int) -> bool:

@@ -7,6 +7,7 @@ process never competes with itself for the log's locks. A forked child may not u
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -41,6 +42,7 @@ from objstore_log import Log, LogOptions, MemoryStorage, Storage, Writers
 LOG_ID_BYTES: Final = 16
 MEMORY_NUMBER: Final = 0
 """Buckets in memory have no number: no directory belongs to them."""
+_logger = logging.getLogger("objstore")
 _HIDING: Final = (
     "this process has it in memory and another one in files: delete_object_store({!r}) "
     "here gives up the one in memory, then the one in files is found"
@@ -72,6 +74,8 @@ class EmbeddedStore:
         self._buckets: dict[str, BucketLog] = {}
         self._spaces: dict[str, tuple[BucketLog, BucketSpace]] = {}
         self._memory: dict[str, BucketEntry] = {}
+        self._left_over: set[int] = set()
+        """Logs of deleted buckets that cannot be removed, which was told."""
         header = directory.header
         self.store_id = header.store_id.hex()
         self.registry = Registry(
@@ -357,10 +361,19 @@ class EmbeddedStore:
                 self.directory.remove_log(number)
 
     def remove_leftovers(self) -> None:
-        """Remove what a crash left of deleted buckets, or who opened one too late."""
+        """Remove what a crash left of deleted buckets, or who opened one too late.
+
+        What cannot be removed keeps no bucket from giving its space back.
+        """
         for number in self.directory.log_numbers():
-            if self.registry.is_gone(number):
+            if not self.registry.is_gone(number):
+                continue
+            try:
                 self._remove_gone(number)
+            except OSError as error:
+                if number not in self._left_over:
+                    self._left_over.add(number)
+                    _logger.warning("%s: left of a deleted bucket: %s", self.url, error)
 
     def _remove_gone(self, number: int) -> None:
         """Remove a log's directory, although others remove it or open it, too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from objstore_log import (
 STORE_NAME: Final = "STORE"
 WRITERS_NAME: Final = "writers"
 LOGS_NAME: Final = "logs"
+_LOG_NAME: Final = re.compile("[0-9a-f]{8,16}")
 MAKING_NAME: Final = "STORE.lock"
 TEMPORARY_NAME: Final = "STORE.tmp"
 _OWN_NAMES: Final = {
@@ -86,7 +88,8 @@ class StoreDirectory:
 
     def log_numbers(self) -> list[int]:
         """Give the numbers of the logs that have a directory."""
-        return [int(name, 16) for name in self._logs.names()]
+        names = filter(_LOG_NAME.fullmatch, self._logs.names())
+        return [int(name, 16) for name in names]
 
     def close(self) -> None:
         """Give the writer lock back."""
