@@ -135,14 +135,15 @@ class ObjectStore(BucketWrites):
 
         Args:
             name: The object.
-            path: The file, which is replaced.
+            path: The file, which is replaced; of a link, what it points to.
             progress: As in `put`.
 
         Returns:
             The object, at the end of all links.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written, or there is something else, such as
+                a device or a pipe.
             ObjStoreError: as `get`.
         """
         return await self._run(

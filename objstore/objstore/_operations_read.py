@@ -257,7 +257,8 @@ def download(
     scope: Scope, name: str, path: str | os.PathLike[str], *, progress: Progress | None
 ) -> Steps[ObjectInfo]:
     """Write the content behind a name to a file, which appears whole or not at all."""
-    target: str = os.path.abspath(os.fspath(path))  # noqa: PTH100 - text for os calls
+    # Of a link, what it points to is replaced.
+    target = yield from call(Blocking(lambda: os.path.realpath(os.fspath(path))))
     unique = f".objstore-{scope.engine.new_nuid().hex()}.part"
     temporary = os.path.join(os.path.dirname(target), unique)  # noqa: PTH118, PTH120 - the same
 
@@ -282,6 +283,9 @@ def download(
 def _create(temporary: str, target: str) -> IO[bytes]:
     if os.path.isdir(target):  # noqa: PTH112 - as the other calls here
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if os.path.exists(target) and not os.path.isfile(target):  # noqa: PTH110, PTH113 - the same
+        problem = "Not a file, and would be replaced by one; write into it yourself"
+        raise FileExistsError(errno.EEXIST, problem, target)
     try:
         return open(temporary, "xb")  # noqa: PTH123 - closed by `download`
     except OSError as error:

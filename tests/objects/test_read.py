@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -171,6 +172,27 @@ async def test_download_writes_file(store: Store, tmp_path: Path) -> None:
     assert (info, LARGE) == (got, path.read_bytes())
     assert [path] == list(path.parent.iterdir())
     assert (len(LARGE), len(LARGE)) == told.steps[-1]
+
+
+async def test_download_onto_link(bucket: ObjectStore, tmp_path: Path) -> None:
+    """A download replaces what a link points to, and the link stays."""
+    await bucket.put("a", b"new")
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    await bucket.download("a", link)
+    assert (link.is_symlink(), target.read_bytes()) == (True, b"new")
+
+
+async def test_download_onto_pipe(bucket: ObjectStore, tmp_path: Path) -> None:
+    """A download replaces no device and no pipe, and says so."""
+    await bucket.put("a", b"new")
+    pipe = tmp_path / "folder" / "pipe"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    with pytest.raises(FileExistsError, match="Not a file"):
+        await bucket.download("a", pipe)
+    assert [(pipe, True)] == [(path, path.is_fifo()) for path in pipe.parent.iterdir()]
 
 
 @on_fake
