@@ -6,6 +6,7 @@ done, which takes none.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -53,6 +54,9 @@ class HeldPin:
 
     def release(self) -> None:
         """Let go; idempotent."""
+        if sys.is_finalizing():
+            # a thread that stands still may hold what this would wait for
+            return
         with uninterrupted:
             self._forget.detach()
             self._pin.release()

@@ -7,6 +7,7 @@ no waiting, appends go to the committer thread, everything else to a worker thre
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -22,6 +23,7 @@ from objstore._bucket_state import SEALED
 from objstore._embedded_errors import bucket_of, explained, read_pinned, refused
 from objstore._embedded_store import EmbeddedStore
 from objstore._engine import Capability, Engine, Op
+from objstore._handles import check_not_ending
 from objstore._loop_wake import current_waker, in_thread, shielded
 from objstore._open_stores import acquire_store, release_store
 from objstore._outcome import aborted, committed, submit_abort
@@ -92,6 +94,7 @@ def open_embedded(
         StorageError: the place cannot be used.
     """
     path = path_of(url)
+    check_not_ending(f"the store {url}")
     store = None
     try:
         with uninterrupted, patience(lock_timeout):
@@ -142,6 +145,7 @@ class EmbeddedEngine:
     def _check(self) -> None:
         if self._is_closed:
             raise ClosedError(what=f"the store {self.url}")
+        check_not_ending(f"the store {self.url}")
         self._store.check_not_forked()
         self._store.dropped.settle()
 
@@ -276,7 +280,13 @@ class EmbeddedEngine:
     # --- closing --------------------------------------------------------------
 
     def close(self) -> None:
-        """Close this handle; the last one of the process closes the store."""
+        """Close this handle; the last one of the process closes the store.
+
+        In an interpreter that is ending this does nothing: threads cannot be joined
+        any more, and what a killed process leaves is whole.
+        """
+        if sys.is_finalizing():
+            return
         with uninterrupted:
             if not self._is_closed:
                 self._is_closed = True

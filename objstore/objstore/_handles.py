@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from functools import wraps
@@ -30,6 +31,15 @@ def current_loop() -> object:
         return asyncio.get_running_loop()
     except RuntimeError:
         return anyio.lowlevel.current_token().native_token
+
+
+def check_not_ending(what: str) -> None:
+    """Raise when the interpreter is ending: what a finalizer calls then must not hang.
+
+    Threads stand still from here on, whatever they hold, and none can be started.
+    """
+    if sys.is_finalizing():
+        raise ClosedError(what=f"{what} of a process that is ending")
 
 
 class Session:
@@ -56,6 +66,7 @@ class Session:
     def check_use(self) -> None:
         """Raise as `check`, and `ForkedError` in a process that may only close it."""
         self.check()
+        check_not_ending(self.what)
         if self._process != os.getpid():
             # Here, as not everything asks the engine: a writer's small pieces wait.
             raise ForkedError(what=self.what)
