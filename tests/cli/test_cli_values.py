@@ -83,6 +83,14 @@ def test_sync_is_read(text: str, sync: str | float) -> None:
     assert sync == _values.sync_of(text)
 
 
+@pytest.mark.parametrize("text", ["", "ALWAYS", "none", "0", "-1", "foo"])
+def test_wrong_way_to_sync_is_refused(text: str) -> None:
+    """What is none is an error that shows which there are, as `none` is none."""
+
+    with pytest.raises(ValueError, match="always, never or a time"):
+        _values.sync_of(text)
+
+
 def test_start_of_a_watch_is_read() -> None:
     """A watch starts at a word, a sequence, or a time."""
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -133,7 +133,16 @@ def sync_of(text: str) -> str | float:
     Raises:
         ValueError: it is none of them.
     """
-    return text if text in {"always", "never"} else seconds_of(text)
+    if text in {"always", "never"}:
+        return text
+    try:
+        seconds = seconds_of(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds:
+        problem = f"{text!r} is no way to sync; write always, never or a time as 5s"
+        raise ValueError(problem)
+    return seconds
 
 
 def start_of(text: str) -> str | int | datetime:
