@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 # Tests take turns on the processors; a campaign and a measurement stay alone.
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses auto --dist worksteal
@@ -10,7 +11,7 @@ PARALLEL := --numprocesses auto --dist worksteal
 OR_EMPTY := || test $$? -eq 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench torture mutants clean
+.PHONY: help setup demo test test-slow test-all check bench torture prove mutants clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +56,14 @@ bench: setup ## measure, and compare with the limits
 torture: setup ## campaigns of faults and load, TORTURE_MINUTES=30
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) -m torture $(OR_EMPTY)
 	$(BIN)/python -m tests.torture
+
+prove: $(PEERS) ## the same faults for us and for the peers, PROVE="--seed 1"
+	$(BIN)/python -m tests.prove $(PROVE)
+
+$(PEERS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[prove]'
+	@touch $@
 
 mutants: setup ## plant known faults in copies of the tree; tests must see each
 	$(BIN)/python -m tests.mutants
