@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -23,6 +24,7 @@ from tests.torture.disks import (
     made_disk,
     memory_disk,
     shelf,
+    why_not,
     why_not_really,
 )
 
@@ -32,6 +34,8 @@ STEPS_BEFORE = 30
 """Done, closed and on the disk before the fault comes."""
 STEPS_SMALL = 150
 """The same where every object is small."""
+STEPS_CONTROL = 1_000
+CONTROL = "none"
 CUT_AFTER_S = (0.4, 2.4)
 KILL_AFTER_S = (0.1, 0.8)
 FLIPS = 8
@@ -39,6 +43,21 @@ FLIPS = 8
 SHELF_BYTES = 256 * MIB
 SMALL_BYTES, BALLAST_BYTES = 24 * MIB, 8 * MIB
 PAGE_BYTES = 4_096
+
+
+def _why_no_memory_disk() -> str | None:
+    """Say why this machine mounts no file system in memory, after trying."""
+    reason = why_not()
+    try:
+        if reason is None:
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                memory_disk(Path(folder) / "disk", MIB),
+            ):
+                pass
+    except subprocess.CalledProcessError as error:
+        reason = f"mount failed: {error.stderr.strip()}"
+    return reason
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,17 @@ def _notes(found: Found) -> str:
     """Give the first of what was said."""
     said = [found.open_error or "", *found.told, *found.errors.values()]
     return next((text for text in said if text), "")[:200]
+
+
+def control(peer: Peer, seed: int) -> list[Trial]:
+    """Do nothing to a store that was closed, so that the harness shows its own faults.
+
+    With enough objects that whatever a worker forgets to give back runs out.
+    """
+    with _subject(peer, seed, is_small=True) as (subject, folder):
+        place = folder / "store"
+        subject.prepare(place, STEPS_CONTROL)
+        return [_trial(subject, place)]
 
 
 def kill(peer: Peer, seed: int) -> list[Trial]:
@@ -217,6 +247,7 @@ def full_disk(peer: Peer, seed: int) -> list[Trial]:
 
 
 FAULTS = [
+    Fault(CONTROL, "No fault, to check the harness", control),
     Fault(
         "power-cut-ext4",
         "Power cut, ext4",
@@ -237,6 +268,6 @@ FAULTS = [
         partial(bit_flips, is_small=True),
         rests=True,
     ),
-    Fault("full-disk", "Full disk", full_disk, needs=partial(why_not_really, "memory")),
+    Fault("full-disk", "Full disk", full_disk, needs=_why_no_memory_disk),
 ]
 BY_NAME = {fault.name: fault for fault in FAULTS}

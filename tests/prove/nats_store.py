@@ -23,7 +23,7 @@ from tests.prove.stores import BUCKET, MissingError
 SOON_S = 20.0
 ANSWER_S = 1.5
 """For a change; one that came later may have been made all the same."""
-GET_S = 3.0
+GET_S = 2.0
 AT_ONCE = 16
 """Gets that run beside each other."""
 CONFIG = """\

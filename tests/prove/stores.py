@@ -68,8 +68,11 @@ class OneByOne:
         for name in names:
             try:
                 found[name] = self.get(name)
+            except MissingError:
+                found[name] = MissingError()
             except Exception as error:  # noqa: BLE001 - any error tells of the loss
-                found[name] = error
+                # its frames would keep what they hold: in LMDB a reader each
+                found[name] = error.with_traceback(None)
         return found
 
     def told(self) -> list[str]:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 from tests.prove.campaign import Campaign
-from tests.prove.faults import Fault, Trial, bit_flips, full_disk, kill, power_cut
+from tests.prove.faults import (
+    CONTROL,
+    Fault,
+    Trial,
+    bit_flips,
+    control,
+    full_disk,
+    kill,
+    power_cut,
+)
 from tests.prove.judge import Verdict
 from tests.prove.peers import BY_NAME
 from tests.prove.subject import Subject
@@ -35,6 +44,16 @@ def test_killed_process_loses_nothing(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["sqlite-full", "files"])
+def test_nothing_is_lost_without_a_fault(name: str) -> None:
+    """The harness itself loses nothing, with more objects than a round has."""
+    verdict = _sum(control(BY_NAME[name], SEED))
+
+    assert verdict.objects > 500, AGAIN
+    assert (verdict.lost, verdict.trials_serving) == (0, 1), AGAIN
+
+
+@pytest.mark.slow
 def test_flipped_bits_are_named_by_this_store_and_by_no_file() -> None:
     """The harness sees the difference: we name every loss, a file system none."""
     ours = _sum(bit_flips(BY_NAME["objstore"], SEED, 3))
@@ -56,7 +75,7 @@ def test_power_cut_takes_what_was_not_synced() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(why_not("memory") is not None, reason=str(why_not("memory")))
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 def test_full_disk_loses_nothing() -> None:
     """What was acknowledged before, on and after a full disk is there."""
     verdict = _sum(full_disk(BY_NAME["objstore"], SEED))
@@ -76,6 +95,20 @@ def test_broken_trial_is_a_problem_and_no_verdict() -> None:
 
     assert (campaign.problems, campaign.rounds) == (1, 1)
     assert campaign.verdicts["kill"]["files"] == Verdict()
+
+
+def test_loss_without_a_fault_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    """A peer that loses although nothing was done to it shows a fault of ours."""
+
+    def careless(*_: object) -> list[Trial]:
+        return [Trial(Verdict(trials=1, objects=5, lost=1), "no readers left")]
+
+    peer = BY_NAME["files"]
+    campaign = Campaign([(Fault(CONTROL, "No fault", careless), [peer])], SEED)
+    campaign.run(0)
+
+    assert campaign.problems == 1
+    assert "no readers left" in capsys.readouterr().out
 
 
 def test_late_acknowledgement_is_unknown(tmp_path: Path) -> None:
