@@ -108,6 +108,7 @@ class NatsStore:
         except (
             self._errors.ServiceUnavailableError,
             self._nats.errors.NoRespondersError,
+            self._nats.errors.TimeoutError,
         ):
             return False
         return True
