@@ -296,7 +296,11 @@ class Committer:
         core = self._core
         active = core.segments.active
         position = core.progress.written.position
-        active.file.write_at(position, batch.encoded.buffers)
+        try:
+            active.file.write_at(position, batch.encoded.buffers)
+        except OSError:
+            self._settle()
+            raise
         end = position + batch.encoded.length
         unsynced = end - core.progress.durable.position
         # so that a relaxed log that ends in an empty batch is known to be complete
@@ -310,6 +314,18 @@ class Committer:
             is_durable = False
         with core.mutex:
             self._publish_batch(batch, end, is_durable=is_durable)
+
+    def _settle(self) -> None:
+        """Sync what was written before a write that was refused.
+
+        The next batch begins a new segment, into which all is copied that is not
+        synced by then: on a full disk there is no room for that.
+        """
+        core = self._core
+        if core.progress.durable != core.progress.written:
+            with core.mutex:
+                self._sync_active()
+                self._publish()
 
     def _publish_batch(self, batch: _Batch, end: int, *, is_durable: bool) -> None:
         core = self._core

@@ -254,6 +254,11 @@ class Segments:
         try:
             file.write_at(0, buffers)
             file.sync()
+        except OSError:
+            # its bytes may be the last room that there was
+            with suppress(OSError):
+                self.storage.remove(temporary)
+            raise
         finally:
             file.close()
         self.storage.replace(temporary, name)

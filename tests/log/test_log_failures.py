@@ -14,6 +14,7 @@ from objstore_log._footer import TRAILER_BYTES, encode_trailer
 from objstore_log._log import Log
 from objstore_log._record import Kind
 from objstore_log._segment import Segment
+from objstore_log._segments import TEMPORARY_SUFFIX
 from objstore_log._tickets import Ticket
 from objstore_log.errors import PoisonedError, StorageError
 from objstore_log.testing import CrashStorage
@@ -147,6 +148,23 @@ def test_poison_survives_a_failed_takeover(disk: CrashStorage) -> None:
         kinds = [record.kind for record in everything(again.log)]
         assert kinds == [Kind.META, Kind.CHUNK, Kind.META]
         again.abandon()
+
+
+def test_refused_segment_gives_its_room_back(disk: CrashStorage) -> None:
+    """On a full disk the bytes of a new segment are not kept for the next try."""
+    one = open_log(disk)
+    put(one.log, "a")
+    # a torn batch; then, behind the head that tells of it, the segment's beginning
+    for nth in (1, 2):
+        disk.fail("write", nth=nth, code=errno.ENOSPC, written_part=0.5)
+        with pytest.raises(StorageError):
+            put(one.log, "b")
+        disk.heal()
+    left = one.log._core.storage.names()
+    put(one.log, "c")
+
+    assert not [name for name in left if name.endswith(TEMPORARY_SUFFIX)]
+    assert names(one.log) == ["a", "c"]
 
 
 def workload(log: Log, acked: dict[int, bytes]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from objstore_log._format import SEGMENT_RECORDS_MAX
 from objstore_log._memory_storage import MemoryStorage
-from objstore_log.errors import HistoryRewoundError
+from objstore_log.errors import HistoryRewoundError, StorageError
 from objstore_log.testing import CrashStorage
 from objstore_log.testing.crash_trace import Sync
 
@@ -182,3 +184,20 @@ def test_sync_in_seconds_syncs_when_it_is_due() -> None:
     for number in range(3):
         put(one.log, f"n{number}")
         assert one.log.progress[0] == one.log.progress[1]
+
+
+def test_refused_write_leaves_nothing_to_copy() -> None:
+    """What was written before is synced, so that a full disk needs no room for it."""
+    disk = CrashStorage()
+    one = open_log(disk, sync="never")
+    for name in ("a", "b", "c"):
+        put(one.log, name)
+    disk.fail("write", code=errno.ENOSPC, written_part=0.5)
+    with pytest.raises(StorageError):
+        put(one.log, "refused")
+    durable = one.log.progress[1].sequence
+    put(one.log, "d")
+
+    assert durable == 3
+    assert one.log._core.segments.active.first_sequence == 4
+    assert list(contents(one.log)) == [1, 2, 3, 4]

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 import objstore
+from objstore._config import Sync
 from objstore._reserve import RESERVE_BYTES, RESERVE_NAME, Reserve
 from objstore.blocking import ObjectStore, Store
 from objstore.errors import StorageError
@@ -86,6 +87,18 @@ def test_full_disk_is_cleared_and_serves_again(store: Store) -> None:
 
     check(store, {**kept, "z": b"z" * OBJECT_BYTES})
     assert store.verify().ok
+
+
+@pytest.mark.parametrize("sync", [60.0, "never"])
+def test_relaxed_store_is_cleared_on_a_full_disk(disk: Path, sync: Sync) -> None:
+    """What it has not synced yet takes no part of the reserve."""
+    place = disk / "store"
+    with objstore.open(place, sync=sync, retention_interval=None) as store:
+        bucket = store.create_object_store("b", changes_ttl=0.001)
+        kept = fill(bucket)
+        clear(store, kept)
+        bucket.put("z", b"z" * OBJECT_BYTES)
+        check(store, {**kept, "z": b"z" * OBJECT_BYTES})
 
 
 def test_store_opens_on_a_full_disk(store: Store, disk: Path) -> None:
