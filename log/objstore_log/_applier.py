@@ -64,12 +64,12 @@ class Applier:
         return applied
 
     def is_in_log(self, applied: Applied) -> bool:
-        """Say whether the log has exactly that commit."""
+        """Say whether the log has exactly that commit, or had it until damage came."""
         if not applied.sequence and not applied.position:
             return True
         header = self._commit_at(applied)
         if header is None:
-            return False
+            return self._is_damaged_at(applied)
         self._core.last_time_ns = max(self._core.last_time_ns, header.time_ns)
         return True
 
@@ -94,6 +94,29 @@ class Applier:
             and header.header_checksum == applied.checksum
         )
         return header if is_it else None
+
+    def _is_damaged_at(self, applied: Applied) -> bool:
+        """Say whether a commit that the head states is lost in a damaged stretch.
+
+        The catalog alone knows then what else was lost there; one made anew would
+        show the names as they were before.
+        """
+        head = self._core.head_file.newest
+        segment = self._core.segments.get(applied.segment)
+        if head is None or segment is None:
+            return False
+        durable = (head.segment, head.durable_position)
+        is_below = durable >= (applied.segment, applied.position)
+        if not is_below or head.durable_sequence < applied.sequence:
+            return False
+        place = applied.position - COMMIT_BYTES
+        with suppress(FileNotFoundError):
+            end = segment.file.size()
+            for item in segment.scan(SEGMENT_HEADER_BYTES, end, verify_bodies=False):
+                if isinstance(item, Damage) and item.position <= place < item.end:
+                    self._core.note_damage(segment, item)
+                    return True
+        return False
 
     def apply(self) -> bool:
         """Apply every durable commit of the overlay.
