@@ -58,16 +58,35 @@ async def use_writes(os: objstore.ObjectStore) -> None:
     info = await os.put("n", b"data", "text", "n.txt", {"A": "b"}, ttl=7, if_match=1)
     assert_type(info, ObjectInfo)
     assert_type(await os.put("n", pieces(), ObjectMeta(), create=True), ObjectInfo)
+    assert_type(
+        await os.put(
+            name="n",
+            data=b"data",
+            description="text",
+            filename="n.txt",
+            headers={"A": "b"},
+            meta=ObjectMeta(metadata={"k": "v"}),
+            metadata={"k": "v"},
+            content_type="text/plain",
+            chunk_size=7,
+            ttl=timedelta(hours=1),
+            expected_digest="00",
+            progress=print,
+        ),
+        ObjectInfo,
+    )
     assert_type(await os.upload("n", Path("n"), expected_digest=b""), ObjectInfo)
     assert_type(await os.open_writer("n"), objstore.ObjectWriter)
     async with os.open_writer("n", chunk_size=7) as writer:
         assert_type(writer, objstore.ObjectWriter)
         assert_type(await writer.write(b"x"), int)
         assert_type(writer.info, ObjectInfo | None)
-    assert_type(await os.delete("n", missing_ok=True), bool)
+    assert_type(await os.delete("n", if_match=7, missing_ok=True), bool)
     assert_type(await os.update_meta("n", ObjectMeta(name="m")), ObjectInfo)
+    link = objstore.ObjectMetaOptions(link=ObjectLink("b", "n"))
+    assert_type(await os.update_meta("l", ObjectMeta(options=link)), ObjectInfo)
     assert_type(await os.rename("n", "m", overwrite=True), ObjectInfo)
-    assert_type(await os.copy("n", "m", bucket="c"), ObjectInfo)
+    assert_type(await os.copy("n", "m", bucket="c", overwrite=False), ObjectInfo)
     assert_type(await os.add_link("l", info), ObjectInfo)
     assert_type(await os.add_link("l", ObjectLink("b", "n")), ObjectInfo)
     assert_type(await os.add_bucket_link("l", "c"), ObjectInfo)
@@ -78,6 +97,7 @@ async def use_reads(os: objstore.ObjectStore) -> None:
     """Use every asynchronous call that reads."""
     assert_type(await os.get("n", verify=False), bytes)
     assert_type(await os.get_range("n", start=-7, length=3), bytes)
+    assert_type(await os.get_range("n", end=7), bytes)
     assert_type(await os.get_into("n", bytearray(7)), int)
     assert_type(await os.open("n"), objstore.ObjectReader)
     async with os.open_reader("n") as reader:
@@ -93,11 +113,15 @@ async def use_reads(os: objstore.ObjectStore) -> None:
     assert_type(await os.get_info("n", show_deleted=True), ObjectInfo)
     assert_type(await os.exists("n"), bool)
     assert_type(await os.list("a/", start_after="b", limit=7), list[ObjectInfo])
-    async for found in os.iterate("a/"):
+    assert_type(await os.list(prefix="a/", show_deleted=True), list[ObjectInfo])
+    async for found in os.iterate(prefix="a/", start_after="b", show_deleted=True):
         assert_type(found, ObjectInfo)
-    assert_type(await os.list_directory("a/"), Listing)
+    listing = await os.list_directory(
+        prefix="a/", delimiter="/", start_after="b", limit=7
+    )
+    assert_type(listing, Listing)
     assert_type(await os.status(), ObjectStoreStatus)
-    assert_type(await os.verify("a/"), VerifyReport)
+    assert_type(await os.verify(prefix="a/", repair=True, progress=print), VerifyReport)
     assert_type(os.bucket, str)
 
 
@@ -111,6 +135,9 @@ async def use_watch(os: objstore.ObjectStore, since: datetime) -> None:
         assert_type(watch.cursor, str | None)
         await watch.caught_up()
         await watch.stop()
+    async for change in os.watch(prefix="a/", after=watch.cursor):
+        assert_type(change, Change)
+    assert_type(await os.watch(include_history=True), AwaitedWatch)
     watcher = await os.watch(updates_only=True)
     assert_type(watcher, AwaitedWatch)
     assert_type(await watcher.updates(timeout=1), Change | None)
