@@ -298,9 +298,11 @@ class BucketLog:
         self._check_not_gone()
         return BucketSnapshot(self._metas, self.log.snapshot())
 
-    def due(self, time_ns: int, limit: int) -> list[StoredMeta]:
+    def due(
+        self, time_ns: int, limit: int, after: StoredMeta | None = None
+    ) -> list[StoredMeta]:
         """Give live metas that have expired by a time, oldest first."""
-        return self._metas.due(time_ns, limit)
+        return self._metas.due(time_ns, limit, after)
 
     def _meta(self, record: Record) -> StoredMeta:
         return decode_meta(record, self.incarnation)

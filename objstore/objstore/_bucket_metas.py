@@ -178,19 +178,23 @@ class BucketMetas:
                 return None
             raise SequenceGoneError(sequence=sequence) from None
 
-    def due(self, time_ns: int, limit: int) -> list[StoredMeta]:
+    def due(
+        self, time_ns: int, limit: int, after: StoredMeta | None = None
+    ) -> list[StoredMeta]:
         """Give live metas that have expired by a time, oldest first."""
+        place = (0, 0) if after is None else (after.expires_ns or 0, after.sequence)
         self._log.apply()
         rows = self._log.query(
             "SELECT m.sequence, name, nuid, time_ns, body, checksum FROM expiries e"
             " JOIN metas m ON m.sequence = e.sequence WHERE e.expires_ns <= ?"
+            " AND (e.expires_ns, e.sequence) > (?, ?)"
             " ORDER BY e.expires_ns, e.sequence LIMIT ?",
-            (time_ns, limit),
+            (time_ns, *place, limit),
         )
         records = [record_of_row(row) for row in rows]
         if any(record is None for record in records):
             self._log.rebuild_catalog("a meta row is damaged")
-            return self.due(time_ns, limit)
+            return self.due(time_ns, limit, after)
         return [self._decode(record) for record in records if record is not None]
 
 

@@ -374,7 +374,7 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ),
     ops.GetUsage: lambda store, op: store.bucket(op.bucket).usage(),
     ops.DueExpiries: lambda store, op: store.bucket(op.bucket).due(
-        op.time_ns, op.limit
+        op.time_ns, op.limit, op.after
     ),
     ops.Reclaim: _reclaim,
     ops.VerifyRecords: lambda store, op: store.space(op.bucket).scrub(op.token),

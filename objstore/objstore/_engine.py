@@ -314,6 +314,8 @@ class DueExpiries(Op[list[StoredMeta]]):
     bucket: str
     time_ns: int
     limit: int = 1_000
+    after: StoredMeta | None = None
+    """Only those behind this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from objstore._config import (
     resolve_config,
 )
 from objstore._engine import Engine, Steps, call
-from objstore._expiry import Scope, expire_due
+from objstore._expiry import PAGE_ROWS, Scope, expire_due
 from objstore._names import check_bucket_name
 from objstore._operations import config_of
 from objstore._types import ObjectStoreStatus
@@ -129,6 +129,19 @@ def seal(scope: Scope) -> Steps[bool]:
     return True
 
 
+def _measured_due(scope: Scope) -> Steps[tuple[int, int]]:
+    """Count what has expired and is not marked yet, and its bytes, a page at a time."""
+    now_ns, count, size = scope.engine.now_ns(), 0, 0
+    after: ops.StoredMeta | None = None
+    while True:
+        due = yield from call(ops.DueExpiries(scope.bucket, now_ns, PAGE_ROWS, after))
+        count += len(due)
+        size += sum(stored.size for stored in due)
+        if len(due) < PAGE_ROWS:
+            return count, size
+        after = due[-1]
+
+
 def status(scope: Scope) -> Steps[ObjectStoreStatus]:
     """Describe a bucket; what has expired does not count, marked or not."""
     state = yield from call(ops.GetBucket(scope.bucket))
@@ -136,10 +149,8 @@ def status(scope: Scope) -> Steps[ObjectStoreStatus]:
     config = config_of(state.document)
     count, size = usage.count, usage.size
     if not state.sealed and count:
-        now_ns = scope.engine.now_ns()
-        due = yield from call(ops.DueExpiries(scope.bucket, now_ns, count))
-        count -= len(due)
-        size -= sum(stored.size for stored in due)
+        due_count, due_size = yield from _measured_due(scope)
+        count, size = max(count - due_count, 0), max(size - due_size, 0)
     return ObjectStoreStatus(
         bucket=scope.bucket,
         description=config.description,

@@ -389,12 +389,13 @@ class FakeEngine:
     # --- space and health ---------------------------------------------------------
 
     def _due_expiries(self, op: e.DueExpiries) -> list[e.StoredMeta]:
-        due = [
-            (meta.expires_ns, meta)
+        place = (op.after.expires_ns or 0, op.after.sequence) if op.after else (0, 0)
+        due = sorted(
+            ((meta.expires_ns, meta.sequence), meta)
             for meta in self._bucket(op.bucket).live()
             if meta.expires_ns is not None and meta.expires_ns <= op.time_ns
-        ]
-        return [meta for _, meta in sorted(due, key=lambda row: row[0])][: op.limit]
+        )
+        return [meta for at, meta in due if at > place][: op.limit]
 
     def _reclaim(self, op: e.Reclaim) -> e.Reclaimed:
         bucket = self._bucket(op.bucket)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.fakes.fake_engine import FakeEngine
@@ -17,6 +18,7 @@ from objstore import (
     SealedError,
     Store,
 )
+from objstore._engine import DueExpiries
 from objstore._expiry import PAGE_ROWS
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +40,29 @@ async def test_object_expires(bucket: ObjectStore, world: World) -> None:
     assert [] == await bucket.list()
     assert [] == (await bucket.list_directory()).objects
     assert [] == [info async for info in bucket.iterate()]
+
+
+async def test_status_counts_the_expired_a_page_at_a_time(
+    bucket: ObjectStore, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory does not grow with their number, and none is counted twice."""
+    monkeypatch.setattr("objstore._operations_bucket.PAGE_ROWS", 3)
+    pages: list[int] = []
+    perform = DueExpiries.__init__
+
+    def noting(self: DueExpiries, bucket: str, time_ns: int, *rest: Any) -> None:
+        pages.append(rest[0])
+        perform(self, bucket, time_ns, *rest)
+
+    for number in range(7):
+        await bucket.put(f"due-{number}", b"12", ttl=10)
+    await bucket.put("kept", b"1")
+    world.advance(11)
+    monkeypatch.setattr(DueExpiries, "__init__", noting)
+    status = await bucket.status()
+
+    assert (1, 1) == (status.count, status.size)
+    assert [3, 3, 3] == pages
 
 
 @pytest.mark.parametrize("is_marked", [False, True])
