@@ -61,8 +61,9 @@ class Store(StoreBase):
 
     def close(self) -> None:
         """Close the store and everything that was opened through it; idempotent."""
-        if self._end():
-            self._engine.close()
+        self._end()
+        # again, too: Ctrl-C may have come between the two
+        self._engine.close()
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ import objstore
 from objstore import ObjectMeta, blocking
 from objstore._engine import Append, Chunk, DeleteBucket, Engine, Op
 from objstore._handles import Session
+from objstore._schedule import RetentionSchedule
 from objstore.errors import (
     BucketExistsError,
     BucketNotFoundError,
@@ -436,3 +437,22 @@ def test_engine_explains_only_what_it_knows(store: blocking.Store) -> None:
     """An operation on a bucket that never was keeps its own error."""
     with pytest.raises(BucketNotFoundError):
         store._session.engine.run(DeleteBucket("none"))
+
+
+def test_interrupted_close_is_closed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of it leaves a store that can still be closed."""
+    store = objstore.open(tmp_path / "store", retention_interval=None)
+
+    def interrupted(_schedule: RetentionSchedule) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(RetentionSchedule, "stop", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.close()
+    assert list((tmp_path / "store" / "writers").iterdir())
+    store.close()
+
+    assert [] == list((tmp_path / "store" / "writers").iterdir())
