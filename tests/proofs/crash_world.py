@@ -8,6 +8,7 @@ before or behind the call that was under way, bucket by bucket.
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 from unittest import mock
 
-from objstore import ObjectInfo
+from objstore import ObjectInfo, _operations_write
 from objstore._embedded import EmbeddedEngine
 from objstore._embedded_store import EmbeddedStore
 from objstore._engine import Changes, StoredMeta
@@ -24,6 +25,7 @@ from objstore._open_stores import open_on_storage
 from objstore.blocking import ObjectStore, Store
 from objstore_log import Environment, Log, Storage, _core
 from objstore_log._catalog import Catalog
+from objstore_log._commit_loop import CommitLoop
 from objstore_log._overlay import Applied
 from objstore_log.testing import CrashStorage, Disk
 from objstore_log.testing.crash_disks import Rules
@@ -112,6 +114,22 @@ class CrashStore(Store):
             self.embedded._buckets[name].entry.log_id.hex(): bucket.log.visible_sequence
             for name, bucket in self.embedded._buckets.items()
         }
+
+
+def _no_idle_commit(_: CommitLoop) -> None:
+    """The thread that it would wake has no place in a simulation."""
+
+
+@contextmanager
+def simulated() -> Generator[None]:
+    """Use small slabs, and no thread beside the caller's own; log nothing."""
+    with (
+        mock.patch.object(_operations_write, "SLAB_BYTES", 1_200),
+        mock.patch.object(_operations_write, "LARGE_SLAB_BYTES", 2_400),
+        mock.patch.object(CommitLoop, "_start_idle_commit", _no_idle_commit),
+        mock.patch.object(logging.getLogger("objstore"), "disabled", new=True),
+    ):
+        yield
 
 
 @contextmanager
