@@ -341,8 +341,6 @@ def _pin(store: EmbeddedStore, op: ops.Pin) -> ops.PinHandle:
 
 def _reclaim(store: EmbeddedStore, op: ops.Reclaim) -> ops.Reclaimed:
     now_ns = store.purge_ns()
-    if not op.dry_run:
-        store.remove_leftovers()
     reclaimed = store.space(op.bucket).reclaim(now_ns, dry_run=op.dry_run)
     store.reserve.keep()
     return reclaimed
@@ -377,11 +375,17 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
         op.time_ns, op.limit, op.after
     ),
     ops.Reclaim: _reclaim,
+    ops.RemoveLeftovers: lambda store, op: store.remove_leftovers(),  # noqa: ARG005 - one shape
     ops.VerifyRecords: lambda store, op: store.space(op.bucket).scrub(op.token),
     ops.Damaged: lambda store, op: store.space(op.bucket).damaged(),
     ops.RepairCatalog: lambda store, op: store.space(op.bucket).repair_catalog(),
 }
-_CLEARING: Final = (ops.DeleteBucket, ops.GetUsage, ops.Reclaim)
+_CLEARING: Final = (
+    ops.DeleteBucket,
+    ops.GetUsage,
+    ops.Reclaim,
+    ops.RemoveLeftovers,
+)
 """What may give space back, or counts what there is; both need the catalog.
 
 Not the abort of a put: its chunks are garbage without a record, too, and whoever puts
@@ -409,6 +413,7 @@ _WHOLE: Final = frozenset(
         ops.DeleteBucket,
         ops.Pin,
         ops.Reclaim,
+        ops.RemoveLeftovers,
         ops.SealBucket,
         ops.UpdateBucket,
     }

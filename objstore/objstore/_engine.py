@@ -72,6 +72,7 @@ __all__ = [
     "ReadChunks",
     "Reclaim",
     "Reclaimed",
+    "RemoveLeftovers",
     "RepairCatalog",
     "SealBucket",
     "SequenceAt",
@@ -324,6 +325,11 @@ class Reclaim(Op[Reclaimed]):
 
     bucket: str
     dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLeftovers(Op[None]):
+    """Remove what a crash left of deleted buckets."""
 
 
 @dataclass(frozen=True, slots=True)

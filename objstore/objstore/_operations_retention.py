@@ -25,7 +25,7 @@ def run_retention(engine: Engine, *, dry_run: bool) -> Steps[RetentionReport]:
     raised behind the last bucket, any other is logged.
     """
     report = RetentionReport(0, 0, 0, dry_run)
-    first: ObjStoreError | OSError | None = None
+    first = None if dry_run else (yield from _remove_leftovers())
     for bucket in (yield from call(ops.ListBuckets())):
         try:
             more = yield from _run_in(Scope(engine, bucket), dry_run=dry_run)
@@ -49,6 +49,17 @@ def run_retention(engine: Engine, *, dry_run: bool) -> Steps[RetentionReport]:
     if first is not None:
         raise first
     return report
+
+
+def _remove_leftovers() -> Steps[ObjStoreError | OSError | None]:
+    """Give the failure, which costs no bucket its turn."""
+    try:
+        yield from call(ops.RemoveLeftovers())
+    except ClosedError:
+        raise
+    except (ObjStoreError, OSError) as error:
+        return error
+    return None
 
 
 def _run_in(scope: Scope, *, dry_run: bool) -> Steps[RetentionReport]:

@@ -198,6 +198,9 @@ class FakeEngine:
     def _list_buckets(self, op: e.ListBuckets) -> list[str]:
         return sorted(self.buckets)
 
+    def _remove_leftovers(self, op: e.RemoveLeftovers) -> None:
+        """Leave nothing, as no crash does here."""
+
     def _seal_bucket(self, op: e.SealBucket) -> None:
         bucket = self._bucket(op.bucket)
         if not bucket.state.sealed:

@@ -371,11 +371,16 @@ class Allowed(NamedTuple):
 
 
 def check(
-    storage: CrashStorage, world: World, allowed: Allowed, images: Images
-) -> None:
-    """Open what a crash left and compare it with what was told."""
+    storage: CrashStorage,
+    world: World,
+    allowed: Allowed,
+    images: Images,
+    more: Callable[[CrashStore, State], None] = lambda _store, _state: None,
+) -> State:
+    """Open what a crash left and compare it with what was told; give what it shows."""
     store = open_store(storage, Clock(allowed.clock_ns), seed=99, images=images)
     first = _check_state(store, world, allowed)
+    more(store, first)
     report = store.verify()
     assert report.ok, report
     assert store.damaged == []
@@ -394,8 +399,9 @@ def check(
         if not entry.is_deleted
     }
     found = set(storage.directory("logs").names())
-    assert found == {"00000000", *live}, "a deleted bucket left its files"
+    assert found == {"00000000", *live}, f"deleted, but there: {found - live}"
     store.close()
+    return first
 
 
 def _check_state(store: CrashStore, world: World, allowed: Allowed) -> State:
@@ -463,6 +469,12 @@ class Campaign:
             point, limit=self.disks_per_point, rules=self.rules, seed=seed
         )
 
+    def look_at(
+        self, disk: Disk, world: World, allowed: Allowed, images: Images
+    ) -> None:
+        """Check one disk."""
+        check(disk.mount(), world, allowed, images)
+
     def _check(
         self, disk: Disk, world: World, allowed: Allowed, images: Images, number: int
     ) -> None:
@@ -473,7 +485,7 @@ class Campaign:
         self._done.add(key)
         self.opened += 1
         try:
-            check(disk.mount(), world, allowed, images)
+            self.look_at(disk, world, allowed, images)
         except BaseException as error:
             error.add_note(f"{disk!r}, catalog {number}, seed {self.seed}")
             raise

@@ -24,7 +24,7 @@ from .crash_workloads import (
     relaxed,
     roll,
 )
-from .crash_world import Campaign, World, simulated, sized
+from .crash_world import Campaign, Clock, World, open_store, simulated, sized
 
 SHORT_OPENINGS = 250
 """About so many disks of each workload are opened in the short form, and three at each
@@ -142,3 +142,18 @@ def test_a_crash_in_a_recovery_leaves_what_many_recoveries_found(
         campaign.cut_everywhere(world)
 
     _report(capsys, campaign)
+
+
+def test_last_bucket_leaves_nothing_behind_a_crash() -> None:
+    """Retention removes the files of a deleted bucket although there is no other."""
+    disk = CrashStorage()
+    store = open_store(disk, Clock(), seed=1)
+    store.create_object_store("b")
+    disk.fail("remove")
+    store.delete_object_store("b")
+    left = disk.directory("logs").names()
+    again = open_store(disk.kill(), Clock(), seed=2)
+    again.run_retention()
+
+    assert ["00000000", "00000001"] == left
+    assert ["00000000"] == disk.directory("logs").names()
