@@ -64,6 +64,16 @@ def test_unsynced_write_has_every_fate(storage: CrashStorage) -> None:
     assert {bytes(6), b"abc\0\0\0", b"\0bcdef"} <= found
 
 
+def test_unsynced_write_may_leave_bytes_of_another_file(storage: CrashStorage) -> None:
+    """Under posix rules its blocks still hold what they held before, or from a tear."""
+    put(storage, "old", b"123456", synced=True)
+    put(storage, "a", b"", synced=True)
+    storage.open("a").write_at(2, [b"ab", b"cd"])
+    found = {files["a"] for files in left(storage)}
+    assert {b"\0\x003456", b"\0\0ab56"} <= found
+    assert not any(b"56" in files["a"] for files in left(storage, "ext4"))
+
+
 def test_posix_writes_are_reordered_and_ext4_ones_are_not(
     storage: CrashStorage,
 ) -> None:

@@ -5,7 +5,8 @@ The fault model
   locks are freed, old handles change nothing any more.
 - Power cut (`disks`): a write that a later successful sync of its file covers stays
   whole. Any other write is kept, dropped, torn (a prefix stays), zero-filled (all of
-  it or behind a tear) or, under posix rules, loses its first part and keeps the rest.
+  it or behind a tear) or, under posix rules, loses its first part and keeps the rest,
+  or gets blocks that still hold another file's bytes (all of it or behind a tear).
   A punch, and a name made, replaced or removed without a later sync of its directory,
   happened or did not. A replacement is one atomic step. Syncing a file says nothing
   about its name, nor a directory about bytes.
@@ -15,8 +16,8 @@ The fault model
 - A failed sync: the system takes those bytes for clean, so they stay readable until
   the power cut, and no later sync covers them (fsync of ext4, XFS, Btrfs does so).
 - A failed write leaves the stated part of its bytes; a failed name operation nothing.
-Not modelled: damage to synced bytes, stale garbage in place of unsynced ones, and the
-catalog databases (each mount starts with none).
+Not modelled: damage to synced bytes, and the catalog databases (each mount starts with
+none).
 """
 
 from __future__ import annotations
@@ -119,11 +120,12 @@ class CrashFile(MemoryFile):
         """Write and record it, whole or the part that the due fault allows."""
         with self._guard:
             self._check(position, 0)
-            write = make_write(self._inode, self.name, position, buffers)
+            others = self._machine.recorder.written(self._inode)
+            write = make_write(self._inode, self.name, position, buffers, others)
             fault = self._machine.recorder.due("write")
             if fault is not None:
                 part = write.data[: int(len(write.data) * fault.written_part)]
-                write = make_write(self._inode, self.name, position, [part])
+                write = make_write(self._inode, self.name, position, [part], others)
             if write.data:
                 self._machine.mutate(
                     write, lambda: write.apply(self._inode, write.kept)

@@ -34,6 +34,8 @@ FaultKind: TypeAlias = Literal[
 ]
 
 _CUTS_PER_END = 3
+_RECENT = 64
+"""Operations in which to look for other files."""
 
 
 class Fate(NamedTuple):
@@ -46,6 +48,8 @@ class Fate(NamedTuple):
     """The byte behind the last one that reached the disk."""
     is_zeroed: bool = False
     """Whether the rest of the range reads as zeros and counts into the length."""
+    is_stale: bool = False
+    """The same with bytes that the blocks held for another file before."""
 
 
 DROPPED = Fate("dropped", 0, 0)
@@ -61,6 +65,8 @@ class FileWrite:
     data: bytes
     cuts: tuple[int, ...]
     """Where a tear is worth trying, in bytes from the write's start."""
+    stale: bytes = b""
+    """As long as the data: what its blocks may have held for another file."""
 
     @property
     def kept(self) -> Fate:
@@ -78,12 +84,20 @@ class FileWrite:
         if reordered:
             ends = sorted({*self.cuts[:1], *self.cuts[-1:]})
             fates += [Fate(f"lost before {cut}", cut, size) for cut in ends]
+        if reordered and self.stale:
+            fates.append(Fate("stale", 0, 0, is_stale=True))
+            fates += [
+                Fate(f"stale from {cut}", 0, cut, is_stale=True)
+                for cut in self.cuts[len(self.cuts) // 2 :][:1]
+            ]
         return fates
 
     def apply(self, inode: Inode, fate: Fate) -> None:
         """Leave on `inode` what that fate leaves."""
         if fate.is_zeroed:
             inode.write(self.position, bytes(len(self.data)))
+        elif fate.is_stale:
+            inode.write(self.position, self.stale)
         piece = memoryview(self.data)[fate.start : fate.stop]
         inode.write(self.position + fate.start, piece)
 
@@ -162,15 +176,37 @@ Operation: TypeAlias = FileWrite | FilePunch | NameChange | Sync
 
 
 def make_write(
-    owner: Inode, name: str, position: int, buffers: Sequence[Buffer]
+    owner: Inode,
+    name: str,
+    position: int,
+    buffers: Sequence[Buffer],
+    others: Sequence[Inode] = (),
 ) -> FileWrite:
-    """Describe one write of several buffers; their borders are places to tear."""
+    """Describe one write of several buffers; their borders are places to tear.
+
+    Args:
+        owner: the file.
+        name: its name.
+        position: where it begins.
+        buffers: the bytes.
+        others: files whose blocks it may have got, the likeliest first.
+    """
     data = b"".join(buffers)
     borders = list(itertools.accumulate(map(len, buffers)))
     places = {1, len(data) // 2, len(data) - 1}
     places.update(borders[:_CUTS_PER_END], borders[-_CUTS_PER_END:])
     cuts = tuple(sorted(cut for cut in places if 0 < cut < len(data)))
-    return FileWrite(owner, name, position, data, cuts)
+    stale = _stale(position, len(data), others)
+    return FileWrite(owner, name, position, data, cuts, stale)
+
+
+def _stale(position: int, length: int, others: Sequence[Inode]) -> bytes:
+    """Give what stands in another file at the same place, the hardest to tell."""
+    for other in others:
+        found = bytes(other.content[position : position + length])
+        if any(found):
+            return found.ljust(length, found[-1:])
+    return b""
 
 
 @dataclass
@@ -213,6 +249,13 @@ class Recorder:
         fault = self.due(kind)
         if fault is not None:
             raise system_error(fault.code, name)
+
+    def written(self, owner: Inode) -> list[Inode]:
+        """Give the other files that were written to, the latest first."""
+        owners = [
+            item.owner for item in self.trace[-_RECENT:] if isinstance(item, FileWrite)
+        ]
+        return [other for other in dict.fromkeys(owners[::-1]) if other is not owner]
 
     def adopt(self, frozen: Directory) -> Directory:
         """Copy a frozen tree into a live one and remember it as the start."""
