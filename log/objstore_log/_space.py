@@ -294,8 +294,9 @@ class Reclaimer:
         core.catch_up()
         durable = core.progress.durable.sequence
         bound, dead = unfinished(core)
-        if dead:
-            # a killed process may have committed its put and told nobody
+        if dead or self._has_open_end():
+            # a killed process may have committed its put and told nobody, and one
+            # whose write or sync failed has ended a put that may happen yet
             with self._committer.locked(), core.mutex:
                 prepare_tail(core)
             for name in dead:
@@ -310,6 +311,15 @@ class Reclaimer:
             if core.overlay.has_batch(shown):
                 return None
         return durable if bound is None else min(durable, bound - 1)
+
+    def _has_open_end(self) -> bool:
+        """Say whether there are bytes that nobody published: a batch, or none."""
+        core = self._core
+        core.catch_up()
+        with core.mutex:
+            if not len(core.segments):
+                return False
+            return core.segments.active.file.size() > core.progress.written.position
 
     def _judge(self, segment: Segment, needs: Needs, limit: int) -> _Judged | None:
         """Say what of a segment is dead; `None` when nothing new is."""

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 import pytest
 
 from objstore.blocking import Store
+from objstore.errors import StorageError
 from objstore_log.testing import CrashStorage
 from objstore_log.testing.crash_disks import Rules
+from objstore_log.testing.crash_trace import FaultKind
 
 from .crash_workloads import (
     WORKLOADS,
@@ -157,3 +159,31 @@ def test_last_bucket_leaves_nothing_behind_a_crash() -> None:
 
     assert ["00000000", "00000001"] == left
     assert ["00000000"] == disk.directory("logs").names()
+
+
+@pytest.mark.parametrize("is_other", [False, True], ids=["its own", "another's"])
+@pytest.mark.parametrize("kind", ["sync", "write"])
+def test_retention_takes_nothing_of_a_put_that_failed_and_may_happen(
+    kind: FaultKind, is_other: bool
+) -> None:
+    """Whoever takes over decides that, and the put is whole or did not happen."""
+    old, new = sized(2_000), sized(2_500)
+    nth, is_put = 1, False
+    while not is_put:
+        disk = CrashStorage()
+        store = open_store(disk, Clock(), seed=1)
+        bucket = store.create_object_store("b", chunk_size=300, segment_bytes=1_024)
+        other = open_store(disk.process(), Clock(), seed=2)
+        bucket.put("a", old)
+        disk.fail(kind, nth=nth, written_part=1.0)
+        try:
+            bucket.put("a", new)
+            is_put = True
+        except StorageError:
+            disk.heal()
+            (other if is_other else store).run_retention()
+            found = {each.object_store("b").get("a") for each in (store, other)}
+            assert found <= {old, new}, f"{kind} {nth}"
+            assert other.verify().ok, f"{kind} {nth}"
+        nth += 1
+    assert nth > 5
