@@ -107,7 +107,8 @@ WORKLOADS = [
     ),
 ]
 LIFE = frozenset({"kill", "reopen", "keep"})
-"""Steps that only a simulation can take, or that need a process of their own."""
+"""What becomes of processes, which a campaign may have its own mind about."""
+OTHER = frozenset({"other_put", "other_delete", "other_retention", "close_other"})
 
 Maker: TypeAlias = Callable[[], Step | None]
 
@@ -272,7 +273,7 @@ class Programmer:
         there = self._there(bucket)
         if there is None:
             return None
-        return steps.pin(bucket, *there, self.chance.choice([0, 10, 700]))
+        return steps.pin(bucket, there[0], self.chance.choice([0, 10, 700]))
 
     def _make_read_pinned(self) -> Step | None:
         return steps.read_pinned()

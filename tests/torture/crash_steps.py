@@ -97,6 +97,8 @@ class Step:
         default_factory=dict[str, "bytes | None"]
     )
     """What the names of its bucket are behind it; `None` is gone."""
+    moved: tuple[str, str] | None = None
+    """Of which name another one gets the content, when nothing went wrong before."""
     kind: StepKind = "change"
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_other: bool = False
@@ -109,12 +111,16 @@ class Step:
             after.setdefault(self.bucket, {})
         elif self.kind == "drop":
             after.pop(self.bucket, None)
+        names = after.get(self.bucket)
+        if names is None or (self.moved is not None and self.moved[0] not in names):
+            return after
         for name, content in self.changes.items():
-            names = after.setdefault(self.bucket, {})
             if content is None:
                 names.pop(name, None)
             else:
                 names[name] = content
+        if self.moved is not None:
+            names[self.moved[1]] = contents[self.bucket][self.moved[0]]
         return after
 
     def __str__(self) -> str:
@@ -144,7 +150,7 @@ def put_pieces(bucket: str, name: str, data: bytes, pieces: int) -> Step:
     """Put an object that is written piece by piece."""
 
     def act(stage: Stage) -> None:
-        size = -(-len(data) // pieces)
+        size = len(data) // pieces + 1
         with _of(stage, bucket).open_writer(name) as writer:
             for at in range(0, len(data), size):
                 writer.write(data[at : at + size])
@@ -195,6 +201,8 @@ def drop_writers(bucket: str) -> Step:
     def act(stage: Stage) -> None:
         stage.writers.clear()
         gc.collect()
+        # what was dropped is given back by the next operation
+        stage.store.object_store(bucket).exists("never")
 
     return Step("drop what was left", bucket, act)
 
@@ -227,7 +235,7 @@ def rename(bucket: str, source: str, target: str, data: bytes) -> Step:
         _of(stage, bucket).rename(source, target, overwrite=True)
 
     changes = {source: None, target: data}
-    return Step(f"rename {source} to {target}", bucket, act, changes)
+    return Step(f"rename {source} to {target}", bucket, act, changes, (source, target))
 
 
 def copy(bucket: str, source: str, target: str, data: bytes) -> Step:
@@ -236,7 +244,8 @@ def copy(bucket: str, source: str, target: str, data: bytes) -> Step:
     def act(stage: Stage) -> None:
         _of(stage, bucket).copy(source, target, overwrite=True)
 
-    return Step(f"copy {source} to {target}", bucket, act, {target: data})
+    changes = {target: data}
+    return Step(f"copy {source} to {target}", bucket, act, changes, (source, target))
 
 
 def link(bucket: str, name: str, target: str) -> Step:
@@ -266,10 +275,11 @@ def retention(*, other: bool = False) -> Step:
     return Step(f"retention{' by the other' * other}", act=act, is_other=other)
 
 
-def pin(bucket: str, name: str, data: bytes, read: int) -> Step:
+def pin(bucket: str, name: str, read: int) -> Step:
     """Open a reader and read a part."""
 
     def act(stage: Stage) -> None:
+        data = _of(stage, bucket).get(name)
         reader = _of(stage, bucket).open_reader(name)
         given = reader.read(read)
         assert given == data[: len(given)]
