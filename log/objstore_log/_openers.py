@@ -22,8 +22,6 @@ class Openers:
 
     def is_first(self) -> bool:
         """Say whether no process has the log open. Only under the log's lock."""
-        if self._lock is not None:
-            return False
         lock = self._storage.try_lock(OPENERS_NAME)
         if lock is None:
             return False

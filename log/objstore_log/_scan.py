@@ -120,8 +120,6 @@ def find_record(
             position += max(scanned - MARKER_BYTES + 1, 1)
             continue
         candidate = position + found - place
-        if candidate >= end:
-            return None
         header = read_header(window, candidate, marker)
         if header is not None and header.end <= end:
             return header

@@ -106,14 +106,13 @@ def _prepare(core: LogCore, *, is_opening: bool) -> None:
         core.claim(own_head.durable_sequence)
     end = written
     action = _judge(core, active, head, written, durable)
-    match action:
-        case TailAction.CONTINUE:
-            _continue(core, active, own_head, written, durable)
-        case TailAction.RELOG:
-            end = _relog(core, active, durable)
-        case TailAction.ROLL:
-            _roll_sealed(core, active)
-            return
+    if action is TailAction.ROLL:
+        _roll_sealed(core, active)
+        return
+    if action is TailAction.RELOG:
+        end = _relog(core, active, durable)
+    else:
+        _continue(core, active, own_head, written, durable)
     if is_opening and not _ends_cleanly(core, active, end):
         _leave_gap(core, active)
 
