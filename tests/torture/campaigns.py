@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from tests.torture import failed_sync, full_disk, power_cuts
+from tests.torture import (
+    crash_disks,
+    failed_sync,
+    failing_calls,
+    full_disk,
+    kills,
+    power_cuts,
+)
 from tests.torture.frame import Campaign
 
 CAMPAIGNS = [
+    Campaign("crash disks", 10, crash_disks.run),
+    Campaign("failing calls", 4, failing_calls.run),
+    Campaign("kills", 3, kills.run),
     Campaign("power cuts on ext4", 5, power_cuts.on_ext4),
     Campaign("power cuts on xfs", 5, power_cuts.on_xfs),
     Campaign("failed sync", 2, failed_sync.run),

@@ -90,7 +90,7 @@ class Outcomes:
     def half_made(self) -> set[str]:
         """Give the buckets of which nobody knows whether they were made."""
         known = [set(outcome.contents) for outcome in self.left]
-        return set().union(*known) - set(known[0]).intersection(*known)
+        return set[str]().union(*known) - known[0].intersection(*known)
 
 
 def _named(contents: Contents) -> dict[str, dict[str, str]]:

@@ -127,8 +127,9 @@ class Trial:
             self.outcomes.done(step)
             if step.changes:
                 self.is_by_other = step.is_other
-        is_blind = self.is_relaxed or self.failure is None
-        if not is_blind and self.failure.kind not in _BLINDING:
+        if self.failure is None or self.is_relaxed:
+            return
+        if self.failure.kind not in _BLINDING:
             # the disk still fails, and reads go on
             self._look(stage)
 
