@@ -9,12 +9,21 @@ acknowledged or one step more; watches go on without a gap; and the store goes o
 from __future__ import annotations
 
 import gc
+import os
 import random
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
+from multiprocessing import get_context
 from typing import NamedTuple
 
 from tests.proofs.crash_world import (
@@ -293,15 +302,44 @@ def crash(
     counts[f"of {chosen.name}"] += 1
 
 
+class Told(NamedTuple):
+    """What came of one round."""
+
+    counts: Counter[str]
+    digests: set[bytes]
+    wrong: str | None
+
+
+def tell(seed: int) -> Told:
+    """Run one round, in a process of its own."""
+    counts, digests, wrong = Counter[str](), set[bytes](), None
+    try:
+        crash(seed, counts, digests, None)
+    except Exception as error:  # noqa: BLE001 - told with the seed that repeats it
+        wrong = "".join(traceback.format_exception(error)).rstrip()
+    return Told(counts, digests, wrong)
+
+
 def run(seed: int, deadline: float, report: Report) -> Mapping[str, int]:
-    """Cut the power under one program after the other."""
+    """Cut the power under one program after the other, one on each processor."""
     digests: set[bytes] = set()
-    for round_seed in report.rounds(seed, deadline):
-        try:
-            crash(round_seed, report.counts, digests, None)
-        except Exception as error:  # noqa: BLE001 - told with the seed that repeats it
-            report.violation("".join(traceback.format_exception(error)).rstrip())
-        report.counts["distinct disks"] = len(digests)
+    rounds = report.rounds(seed, deadline)
+    workers = os.cpu_count() or 1
+    under_way: dict[Future[Told], int] = {}
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        while True:
+            for round_seed in islice(rounds, workers - len(under_way)):
+                under_way[pool.submit(tell, round_seed)] = round_seed
+            if not under_way:
+                break
+            for ended in wait(under_way, return_when=FIRST_COMPLETED).done:
+                report.seed = under_way.pop(ended)
+                told = ended.result()
+                digests |= told.digests
+                report.counts.update(told.counts)
+                if told.wrong is not None:
+                    report.violation(told.wrong)
+            report.counts["distinct disks"] = len(digests)
     names = [workload.name for workload in WORKLOADS]
     report.counts["workloads"] = sum(f"of {name}" in report.counts for name in names)
     return report.counts

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from tests.torture import crash_disks, failing_calls, kills
 from tests.torture.crash_model import Outcomes
 from tests.torture.crash_programs import LIFE, WORKLOADS, Workload, program
 from tests.torture.crash_steps import Step, delete, put
+from tests.torture.frame import Report
 
 SEED = 20_261
 NAMES = [workload.name for workload in WORKLOADS]
@@ -35,6 +37,16 @@ def test_power_cut_under_a_random_program_leaves_what_was_acknowledged(
     crash_disks.crash(SEED, Counter[str](), disks, workload)
 
     assert len(disks) >= POINTS
+
+
+@pytest.mark.slow
+def test_campaign_of_crash_disks_counts_what_its_processes_tell() -> None:
+    """One round for each processor, and none when its time was over before."""
+    report = Report("crash disks")
+    counts = crash_disks.run(SEED, time.monotonic(), report)
+
+    assert (report.violations, counts["programs"], counts["workloads"]) == (0, 1, 1)
+    assert counts["distinct disks"] > POINTS
 
 
 @pytest.mark.slow
