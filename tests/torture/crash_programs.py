@@ -14,9 +14,11 @@ STEPS_MIN, STEPS_MAX = 6, 12
 NAMES = "abcd"
 SMALL_SIZES = (0, 1, 80, 300, 520, 1_150)
 LARGE_SIZES = (1_300, 2_500, 5_000, 7_000, 9_000)
+HUGE_SIZES = (18_000, 25_000, 41_000)
+"""So large that chunks of them are punched out."""
 CHUNKED: Mapping[str, Any] = {"chunk_size": 300}
 ROLLING: Mapping[str, Any] = {"chunk_size": 300, "segment_bytes": 1_024}
-PUNCHED: Mapping[str, Any] = {"chunk_size": 9_000, "changes_ttl": 0}
+PUNCHED: Mapping[str, Any] = {"chunk_size": 20_000, "changes_ttl": 0}
 RECLAIMED: Mapping[str, Any] = {**ROLLING, "changes_ttl": 0}
 
 
@@ -57,8 +59,8 @@ WORKLOADS = [
     Workload(
         "reclaim under readers",
         [RECLAIMED, PUNCHED],
-        {"put_large": 2, "overwrite": 3, "delete": 1, "retention": 3, "pin": 2}
-        | {"read_pinned": 1, "keep": 1, "put_huge": 1},
+        {"put_large": 2, "overwrite": 2, "delete": 1, "retention": 3, "pin": 3}
+        | {"read_pinned": 1, "keep": 1, "put_huge": 3},
     ),
     Workload(
         "several processes",
@@ -73,7 +75,7 @@ WORKLOADS = [
             {"sync": 3_600.0, **CHUNKED},
             {"sync": "never", **RECLAIMED},
         ],
-        {**PUTS, "overwrite": 1, "delete": 1, "reopen": 1, "kill": 1, "keep": 1}
+        {**PUTS, "overwrite": 1, "delete": 1, "reopen": 1, "kill": 1, "keep": 2}
         | {"retention": 1, "create": 1},
     ),
     Workload(
@@ -140,6 +142,8 @@ class Programmer:
             step: Step | None = getattr(self, f"_make_{maker}")()
             if step is not None:
                 made.append(self._taken(step))
+        if "pin" in weights:
+            made += [steps.retention(), steps.read_pinned()]
         return made
 
     def _taken(self, step: Step) -> Step:
@@ -186,7 +190,7 @@ class Programmer:
         return self._put(LARGE_SIZES)
 
     def _make_put_huge(self) -> Step | None:
-        return self._put([25_000])
+        return self._put(HUGE_SIZES)
 
     def _make_other_put(self) -> Step | None:
         return self._put(SMALL_SIZES + LARGE_SIZES[:2], other=True)
@@ -226,7 +230,7 @@ class Programmer:
         return self._part(steps.put_expiring, SMALL_SIZES + LARGE_SIZES[:2])
 
     def _make_drop_writers(self) -> Step | None:
-        return steps.drop_writers("b")
+        return steps.drop_writers()
 
     def _delete(self, *, other: bool = False) -> Step | None:
         bucket = self._bucket()

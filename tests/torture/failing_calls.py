@@ -160,17 +160,21 @@ class Trial:
         self.outcomes.look(_without(contents_of(store), "served again"))
 
     def _power_cut(self, clock: Clock) -> None:
-        if self.is_relaxed:
-            return
-        for cut in self.disk.disks(limit=CUTS, seed=self.seed):
-            store = open_store(cut.mount(), Clock(clock.wall_ns), seed=self.seed + 3)
-            try:
-                self.outcomes.look(_without(contents_of(store), "served again"))
-                assert store.damaged == []
-                assert store.verify().ok
-            except BaseException as error:
-                error.add_note(repr(cut))
-                raise
+        if not self.is_relaxed:
+            _cut_all(self.disk, self.outcomes, clock, self.seed)
+
+
+def _cut_all(disk: CrashStorage, outcomes: Outcomes, clock: Clock, seed: int) -> None:
+    """Look at some of the disks that a power cut leaves now."""
+    for cut in disk.disks(limit=CUTS, seed=seed):
+        store = open_store(cut.mount(), Clock(clock.wall_ns), seed=seed + 3)
+        try:
+            outcomes.look(_without(contents_of(store), "served again"))
+            assert store.damaged == []
+            assert store.verify().ok
+        except BaseException as error:
+            error.add_note(repr(cut))
+            raise
 
 
 def _staged(trial: Trial, clock: Clock) -> Stage:
@@ -287,9 +291,13 @@ def fail_openings(
             process.heal()
             store = open_store(process.kill(), clock, seed=seed + 6)
             outcomes.look(contents_of(store))
+            store.run_retention()
+            outcomes.look(contents_of(store))
             assert store.damaged == []
             serve(store, "served again")
             assert store.verify().ok
+            if not any("sync" in step.config for step in steps):
+                _cut_all(disk, outcomes, clock, seed)
         except BaseException as error:
             error.add_note(f"opening after a kill in {under_way}: {failure}")
             error.add_note("; ".join(map(str, steps)))
