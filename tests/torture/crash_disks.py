@@ -123,8 +123,7 @@ class Rehearsal:
 
     def _change(self, stage: Stage, step: Step) -> None:
         world = self.world
-        if step.label.startswith("link "):
-            world.names[step.bucket].add(step.label.rpartition(" to ")[0][5:])
+        world.names.setdefault(step.bucket, set()).update(step.links)
         world.do(lambda _: step.act(stage), step.bucket, step.changes)
         for seen in stage.seen:
             log_id = world.told[-1].state[seen.bucket].log_id

@@ -41,11 +41,16 @@ class Outcomes:
 
     def done(self, step: Step) -> None:
         """A step was acknowledged; what failed in its bucket before is settled."""
-        self.left = [
+        was_there = any(step.bucket in outcome.contents for outcome in self.left)
+        changed = [
             outcome._replace(contents=step.change(outcome.contents))
             for outcome in self.left
         ]
-        if step.kind != "change":
+        if step.kind == "create" and was_there:
+            # it was there, unless it goes by what failed before
+            changed += [one for one in self.left if one not in changed]
+        self.left = changed
+        if step.kind == "drop" or (step.kind == "create" and not was_there):
             self._decided.add(step.bucket)
         elif step.changes:
             self._settled.add(step.bucket)
@@ -54,6 +59,8 @@ class Outcomes:
         """A step failed, and may have taken effect or may yet."""
         self._steps += 1
         assert self._steps <= OPEN_MAX, "too many outcomes to follow"
+        self._settled.discard(step.bucket)
+        self._decided.discard(step.bucket)
         for outcome in list(self.left):
             after = step.change(outcome.contents)
             if after != outcome.contents:

@@ -99,6 +99,8 @@ class Step:
     """What the names of its bucket are behind it; `None` is gone."""
     moved: tuple[str, str] | None = None
     """Of which name another one gets the content, when nothing went wrong before."""
+    links: tuple[str, ...] = ()
+    """Names that have no content of their own behind it."""
     kind: StepKind = "change"
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_other: bool = False
@@ -254,7 +256,7 @@ def link(bucket: str, name: str, target: str) -> Step:
     def act(stage: Stage) -> None:
         _of(stage, bucket).add_link(name, target)
 
-    return Step(f"link {name} to {target}", bucket, act)
+    return Step(f"link {name} to {target}", bucket, act, links=(name,))
 
 
 def put_expiring(bucket: str, name: str, data: bytes) -> Step:

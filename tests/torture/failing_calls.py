@@ -170,7 +170,7 @@ def _cut_all(disk: CrashStorage, outcomes: Outcomes, clock: Clock, seed: int) ->
         store = open_store(cut.mount(), Clock(clock.wall_ns), seed=seed + 3)
         try:
             outcomes.look(_without(contents_of(store), "served again"))
-            assert store.damaged == []
+            assert store.damaged == [], store.damaged
             assert store.verify().ok
         except BaseException as error:
             error.add_note(repr(cut))
@@ -293,7 +293,7 @@ def fail_openings(
             outcomes.look(contents_of(store))
             store.run_retention()
             outcomes.look(contents_of(store))
-            assert store.damaged == []
+            assert store.damaged == [], store.damaged
             serve(store, "served again")
             assert store.verify().ok
             if not any("sync" in step.config for step in steps):

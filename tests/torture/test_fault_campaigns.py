@@ -12,7 +12,7 @@ import pytest
 from tests.torture import crash_disks, failing_calls, kills
 from tests.torture.crash_model import Outcomes
 from tests.torture.crash_programs import LIFE, WORKLOADS, Workload, program
-from tests.torture.crash_steps import Step, delete, put
+from tests.torture.crash_steps import Step, create, delete, put
 from tests.torture.frame import Report
 
 SEED = 20_261
@@ -106,6 +106,16 @@ def test_model_takes_nothing_else() -> None:
         outcomes.done(_put("x"))
         with pytest.raises(AssertionError):
             outcomes.look({"b": wrong})
+
+
+def test_model_leaves_open_what_failed_behind_an_acknowledgement() -> None:
+    """It may happen yet, although nobody looked in between."""
+    outcomes = Outcomes.of({})
+    outcomes.done(create("b", {}))
+    outcomes.unknown(_put("x"))
+    outcomes.done(create("b", {}))
+    outcomes.look({"b": {}})
+    outcomes.look({"b": {"x": b"x"}})
 
 
 def test_model_holds_what_came_before_for_decided() -> None:
