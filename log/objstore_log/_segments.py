@@ -307,7 +307,8 @@ def write_footer(
     """Seal a segment: append its footer and sync it.
 
     Guarantee: until the sync returns the segment is as it was; a torn footer is no
-    footer, and the records below `end` do not change.
+    footer, and the records below `end` do not change. A footer whose sync failed is
+    taken back.
     """
     body = encode_footer_body(segment.header, last_sequence, segment.index(usable))
     header, _ = encode_record_header(
@@ -323,5 +324,13 @@ def write_footer(
     )
     trailer = encode_trailer(end, body, end + len(header))
     segment.file.write_at(end, [header, body, trailer])
-    segment.file.sync()
+    try:
+        segment.file.sync()
+    except OSError:
+        # everybody would read this seal, and a power cut may take it: then only the
+        # next segment says where this one ends, and must not go. One byte, which no
+        # cut can tear.
+        with suppress(OSError):
+            segment.file.write_at(end + len(header) + len(body), [b"\0"])
+        raise
     segment.forget_footer()

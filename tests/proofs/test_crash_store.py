@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from objstore.blocking import Store
-from objstore.errors import StorageError
+from objstore.errors import PoisonedError, StorageError
 from objstore_log.testing import CrashStorage
 from objstore_log.testing.crash_disks import Rules
 from objstore_log.testing.crash_trace import FaultKind
@@ -26,7 +26,7 @@ from .crash_workloads import (
     relaxed,
     roll,
 )
-from .crash_world import Campaign, Clock, World, open_store, simulated, sized
+from .crash_world import START_NS, Campaign, Clock, World, open_store, simulated, sized
 
 SHORT_OPENINGS = 250
 """About so many disks of each workload are opened in the short form, and three at each
@@ -186,4 +186,33 @@ def test_retention_takes_nothing_of_a_put_that_failed_and_may_happen(
             assert found <= {old, new}, f"{kind} {nth}"
             assert other.verify().ok, f"{kind} {nth}"
         nth += 1
+    assert nth > 5
+
+
+def test_seal_whose_sync_failed_does_not_free_the_next_segment() -> None:
+    """It may be lost: then only the next segment says where the records end."""
+    nth, is_put = 1, False
+    while not is_put:
+        disk = CrashStorage()
+        store = open_store(disk, Clock(), seed=1)
+        config = {"chunk_size": 300, "segment_bytes": 1_024, "changes_ttl": 0}
+        bucket = store.create_object_store("b", **config)
+        bucket.put("a", b"stays")
+        disk.fail("sync", nth=nth)
+        nth += 1
+        try:
+            bucket.put("b", sized(2_500))
+            is_put = True
+        except PoisonedError:
+            continue
+        except StorageError:
+            pass
+        disk.heal()
+        for size in (2_600, 2_700):
+            bucket.put("b", sized(size))
+        store.run_retention()
+        for cut in disk.disks(limit=30, seed=nth):
+            again = open_store(cut.mount(), Clock(START_NS + 10**9), seed=2)
+            assert {"a", "b"} == {info.name for info in again.object_store("b").list()}
+            assert ([], []) == (again.damaged, again.verify().damaged), cut
     assert nth > 5
