@@ -108,6 +108,8 @@ def read_journal(who: str, lines: Iterable[str]) -> Journal:
             case ["saw", fact, cursor, given_ns]:
                 journal.sights.append(Sight(Event(*fact), asked_ns, given_ns))
                 journal.cursor, asked_ns = cursor, given_ns
+            case ["ready"]:
+                pass
             case other:
                 message = f"{who} told what nobody understands: {other}"
                 raise ValueError(message)
