@@ -30,7 +30,7 @@ from objstore import blocking
 
 # Processes begin as forks of a small one that has everything imported, so that there
 # are as many kills as possible in a second.
-_CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT = multiprocessing.get_context("forkserver")
 _IMPORTED = [
     *("tests.torture.crowd_worker", "anyio._backends._asyncio"),
     "anyio._backends._trio",
@@ -94,8 +94,8 @@ class Crowd:
         path = self.folder / f"{name}.journal"
         path.touch()
         self.journals[who].append(path)
-        _CONTEXT.set_forkserver_preload(_IMPORTED)
-        process = _CONTEXT.Process(
+        CONTEXT.set_forkserver_preload(_IMPORTED)
+        process = CONTEXT.Process(
             target=crowd_worker.enter,
             args=(program, str(path), (str(self.place), str(path), who, *arguments)),
         )
