@@ -55,7 +55,6 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "watcher on trio": ("watch", "trio"),
 }
 WRITERS = [who for who, (program, *_) in PROGRAMS.items() if program == "write"]
-WATCHERS = [who for who, (program, *_) in PROGRAMS.items() if program == "watch"]
 
 
 class CrowdError(Exception):
@@ -77,6 +76,11 @@ class Crowd:
     killed: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
     """Who was killed, and when."""
     stops: int = 0
+
+    @property
+    def watchers(self) -> list[str]:
+        """Give those that end with the last change."""
+        return [who for who, what in self.programs.items() if what[0] == "watch"]
 
     @property
     def place(self) -> Path:
@@ -158,7 +162,7 @@ class Crowd:
         """Have all but the watchers end by themselves."""
         self.folder.joinpath(STOP).touch()
         for who in self.programs:
-            if who not in WATCHERS:
+            if who in self.running and who not in self.watchers:
                 self.end(who)
 
 
@@ -242,7 +246,7 @@ def judge(crowd: Crowd, counts: Counter[str]) -> list[str]:
     crowd.ask_to_stop()
     with objstore.open(crowd.place, retention_interval=None) as store:
         last = end_history(store)
-        for who in WATCHERS:
+        for who in crowd.watchers:
             crowd.end(who)
         log = [Event(*fact) for fact in changes_of(store.object_store(KEPT))]
         report = store.verify()
@@ -253,7 +257,7 @@ def judge(crowd: Crowd, counts: Counter[str]) -> list[str]:
     journals = {who: crowd.journal(who) for who in crowd.programs}
     calls = [call for journal in journals.values() for call in journal.calls]
     calls.append(last)
-    sights = {who: journals[who].sights for who in WATCHERS}
+    sights = {who: journals[who].sights for who in crowd.watchers}
     kept = [call for call in calls if call.bucket == KEPT]
     brief = [call for call in calls if call.bucket == BRIEF]
     verdicts: list[Verdict] = [check(kept, log, sights), check(brief, None, {})]

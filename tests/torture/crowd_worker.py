@@ -53,6 +53,8 @@ MORTAL = "mortal/"
 """Names that are put once, with a lifetime."""
 LIFETIME_S = 86_400
 SLAB_BYTES = 20_000
+PIECE_BYTES = 5_000
+PIECE_S = 0.02
 LOCK_TIMEOUT_S = 0.4
 BEFORE_S = 0.02
 """How late a call may be cancelled."""
@@ -444,6 +446,40 @@ def retain(place: str, path: str, who: str, _seed: str) -> None:
             time.sleep(0.03)
 
 
+def stream(place: str, path: str, who: str, seed: str, seconds: str) -> None:
+    """Put one large object, piece by piece, for so long; then read it."""
+    chance = random.Random(seed)
+    told = Told(path, who)
+    name, text = f"long/{who}/{os.getpid()}", f"{seed}/{os.getpid()}"
+    count = max(int(float(seconds) / PIECE_S), 1)
+    content = text.encode() + chance.randbytes(count * PIECE_BYTES)
+
+    def slowly() -> Iterator[bytes]:
+        end_s = time.monotonic() + float(seconds)
+        for start in range(0, len(content), PIECE_BYTES):
+            if start == 4 * SLAB_BYTES // PIECE_BYTES * PIECE_BYTES:
+                # enough of it is in the log to look for
+                told.ready()
+            yield content[start : start + PIECE_BYTES]
+            left = (len(content) - start) // PIECE_BYTES
+            time.sleep(max(end_s - time.monotonic(), 0) / max(left, 1))
+
+    with entered(place, "sync") as opened:
+        bucket = opened.bucket(BRIEF)
+        facts = {"digest": digest_of(content), "text": text}
+
+        def put() -> Mapping[str, Any]:
+            source = slowly()
+            info = bucket.put(name, source, description=text, chunk_size=18_000)
+            return {"seq": info.seq, "digest": info.digest}
+
+        def get() -> Mapping[str, Any]:
+            return {"digest": digest_of(bucket.get(name))}
+
+        settle(told, told.call("put", BRIEF, name, facts), put)
+        settle(told, told.call("get", BRIEF, name, {}), get)
+
+
 def _fact_of(change: objstore.Change) -> tuple[Any, ...]:
     nuid, description = change.nuid, change.description
     return change.seq, change.kind, change.name, change.digest, nuid, description or ""
@@ -490,7 +526,9 @@ def watch(place: str, path: str, who: str, face: str, after: str) -> None:
     anyio.run(follow, backend=face)
 
 
-PROGRAMS = {program.__name__: program for program in (write, read, retain, watch)}
+PROGRAMS = {
+    program.__name__: program for program in (write, read, retain, stream, watch)
+}
 
 
 def enter(program: str, path: str, arguments: tuple[str, ...]) -> None:

@@ -1,0 +1,87 @@
+"""Retention by one process during a long put of another: its chunks survive.
+
+And when the one that puts is killed, its chunks are given back.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.torture.crowd import SEGMENT_BYTES, Crowd, crowd_in, judge
+from tests.torture.crowd_worker import BRIEF
+from tests.torture.frame import Report
+from tests.torture.history import DONE
+
+import objstore
+
+LONGEST_S = 600.0
+SHORTEST_S = 2.0
+PROGRAMS = {"retention": ("retain",), "writer": ("write", "sync:1")}
+BESIDE_SEGMENTS = 4
+"""Segments that may be there beside those with live content."""
+
+
+def _bytes_of(place: Path) -> int:
+    """Give what the bucket of the long put takes on the disk."""
+    with objstore.open(place, retention_interval=None) as store:
+        store.run_retention()
+        store.run_retention()
+        status = store.object_store(BRIEF).status()
+    folders = sorted((place / "logs").iterdir())
+    files = folders[-1].glob("*.seg")
+    return sum(path.stat().st_blocks * 512 for path in files) - status.size
+
+
+def _is_whole(crowd: Crowd, who: str, counts: Counter[str]) -> list[str]:
+    """Check that a long put has ended, and was read."""
+    calls = crowd.journal(who).calls
+    counts["seconds of long puts"] += round((calls[0].end_ns - calls[0].begin_ns) / 1e9)
+    ends = [(call.how, call.outcome) for call in calls]
+    if ends != [("put", DONE), ("get", DONE)]:
+        return [f"the long put: {[str(call) for call in calls]}"]
+    return []
+
+
+def run_long_put(seed: int, seconds: float, counts: Counter[str]) -> list[str]:
+    """Put for so long, then kill another long put; give what is wrong."""
+    chance = random.Random(seed)
+    killed_s = max(1.0, min(seconds, 10.0))
+    programs = {
+        **PROGRAMS,
+        "long": ("stream", str(seconds)),
+        "victim": ("stream", str(4 * killed_s)),
+    }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        crowd_in(Path(folder), chance, programs) as crowd,
+    ):
+        for who in ("long", *PROGRAMS):
+            crowd.start(who)
+        crowd.running["long"].join(seconds + 60)
+        crowd.end("long")
+        wrong = _is_whole(crowd, "long", counts)
+        crowd.start("victim")
+        crowd.wait_ready("victim")
+        time.sleep(chance.uniform(0, killed_s))
+        crowd.kill("victim")
+        counts["killed long puts"] += 1
+        wrong += judge(crowd, counts)
+        beside = _bytes_of(crowd.place)
+        if beside > BESIDE_SEGMENTS * SEGMENT_BYTES:
+            wrong.append(f"{beside} bytes stay beside what is live")
+        return wrong
+
+
+def run(seed: int, deadline: float, report: Report) -> Mapping[str, int]:
+    """Put for as long as there is time, ten minutes at most, and once more."""
+    for round_seed in report.rounds(seed, deadline):
+        left_s = (deadline - time.monotonic()) * 0.8
+        seconds = min(max(left_s, SHORTEST_S), LONGEST_S)
+        for wrong in run_long_put(round_seed, seconds, report.counts):
+            report.violation(wrong)
+    return report.counts
