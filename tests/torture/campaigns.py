@@ -7,8 +7,11 @@ from tests.torture import (
     failed_sync,
     failing_calls,
     full_disk,
+    interrupted,
     kills,
+    long_put,
     power_cuts,
+    processes,
 )
 from tests.torture.frame import Campaign
 
@@ -20,4 +23,7 @@ CAMPAIGNS = [
     Campaign("power cuts on xfs", 5, power_cuts.on_xfs),
     Campaign("failed sync", 2, failed_sync.run),
     Campaign("full disk", 2, full_disk.run),
+    Campaign("processes", 6, processes.run),
+    Campaign("retention beside a long put", 2, long_put.run),
+    Campaign("interrupts", 2, interrupted.run),
 ]

@@ -13,15 +13,25 @@ import signal
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TypeAlias
 
 from tests.torture import crowd_worker
-from tests.torture.crowd_worker import BRIEF, END, KEPT, STOP, changes_of
-from tests.torture.frame import Report
+from tests.torture.crowd_worker import (
+    BRIEF,
+    END,
+    KEPT,
+    STOP,
+    changes_of,
+    read,
+    retain,
+    watch,
+    write,
+)
 from tests.torture.history import BUSY, DONE, Call, Event, Journal, read_journal
 from tests.torture.history_check import Verdict, check
 
@@ -37,24 +47,25 @@ _IMPORTED = [
 ]
 SEGMENT_BYTES = 100_000
 SOON_S = 60.0
-ROUND_S = 12.0
-"""How long a crowd works until its history is checked."""
 STOPPED_S = 1.2
 """The longest stop; a writer gives up sooner."""
 DELAY_MAX_S = 5.0
 """How long the next commit of others may take behind a kill, on a busy machine."""
 SEED_MAX = 2**32
 
-PROGRAMS: Mapping[str, tuple[str, ...]] = {
-    "writer on asyncio": ("write", "asyncio:3"),
-    "writer": ("write", "sync:1"),
-    "writer on trio": ("write", "trio:2"),
-    "reader": ("read",),
-    "retention": ("retain",),
-    "watcher": ("watch", "sync"),
-    "watcher on trio": ("watch", "trio"),
+Program: TypeAlias = tuple[Callable[..., None], *tuple[str, ...]]
+"""What a process runs, and its last arguments."""
+
+PROGRAMS: Mapping[str, Program] = {
+    "writer on asyncio": (write, "asyncio:3"),
+    "writer": (write, "sync:1"),
+    "writer on trio": (write, "trio:2"),
+    "reader": (read,),
+    "retention": (retain,),
+    "watcher": (watch, "sync"),
+    "watcher on trio": (watch, "trio"),
 }
-WRITERS = [who for who, (program, *_) in PROGRAMS.items() if program == "write"]
+WRITERS = [who for who, (program, *_) in PROGRAMS.items() if program is write]
 
 
 class CrowdError(Exception):
@@ -67,7 +78,7 @@ class Crowd:
 
     folder: Path
     chance: random.Random
-    programs: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PROGRAMS)
+    programs: Mapping[str, Program] = field(default_factory=lambda: PROGRAMS)
     running: dict[str, BaseProcess] = field(default_factory=dict[str, BaseProcess])
     journals: dict[str, list[Path]] = field(
         default_factory=lambda: defaultdict(list[Path])
@@ -80,7 +91,7 @@ class Crowd:
     @property
     def watchers(self) -> list[str]:
         """Give those that end with the last change."""
-        return [who for who, what in self.programs.items() if what[0] == "watch"]
+        return [who for who, what in self.programs.items() if what[0] is watch]
 
     @property
     def place(self) -> Path:
@@ -90,7 +101,7 @@ class Crowd:
     def start(self, who: str) -> None:
         """Start a process, also in the place of one that was killed."""
         program, *arguments = self.programs[who]
-        if program == "watch":
+        if program is watch:
             arguments.append(self.journal(who).cursor)
         else:
             arguments.insert(0, str(self.chance.randrange(SEED_MAX)))
@@ -151,6 +162,7 @@ class Crowd:
             told.calls += more.calls
             told.sights += more.sights
             told.cursor = more.cursor or told.cursor
+            told.counted |= more.counted
         return told
 
     def errors(self) -> str:
@@ -168,7 +180,7 @@ class Crowd:
 
 @contextmanager
 def crowd_in(
-    folder: Path, chance: random.Random, programs: Mapping[str, tuple[str, ...]]
+    folder: Path, chance: random.Random, programs: Mapping[str, Program]
 ) -> Generator[Crowd]:
     """Give a crowd on a new store; whoever still runs afterwards is killed."""
     crowd = Crowd(folder, chance, programs=programs)
@@ -286,7 +298,7 @@ def run_crowd(
     seed: int,
     seconds: float,
     counts: Counter[str],
-    programs: Mapping[str, tuple[str, ...]] = PROGRAMS,
+    programs: Mapping[str, Program] = PROGRAMS,
 ) -> list[str]:
     """Let a crowd work for so long, then check its history; give what is wrong."""
     chance = random.Random(seed)
@@ -298,11 +310,3 @@ def run_crowd(
             crowd.start(who)
         disturb(crowd, time.monotonic() + seconds)
         return judge(crowd, counts)
-
-
-def run(seed: int, deadline: float, report: Report) -> Mapping[str, int]:
-    """Let crowds work, one after the other."""
-    for round_seed in report.rounds(seed, deadline):
-        for wrong in run_crowd(round_seed, ROUND_S, report.counts):
-            report.violation(wrong)
-    return report.counts

@@ -526,13 +526,8 @@ def watch(place: str, path: str, who: str, face: str, after: str) -> None:
     anyio.run(follow, backend=face)
 
 
-PROGRAMS = {
-    program.__name__: program for program in (write, read, retain, stream, watch)
-}
-
-
-def enter(program: str, path: str, arguments: tuple[str, ...]) -> None:
+def enter(program: Callable[..., None], path: str, arguments: tuple[str, ...]) -> None:
     """Be a process of the crowd; what it complains about goes beside its journal."""
     errors = os.open(Path(path).with_suffix(".errors"), os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 2)
-    PROGRAMS[program](*arguments)
+    program(*arguments)

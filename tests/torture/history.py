@@ -84,6 +84,8 @@ class Journal:
     sights: list[Sight] = field(default_factory=list[Sight])
     cursor: str = ""
     """Where its watch goes on."""
+    counted: dict[str, int] = field(default_factory=dict[str, int])
+    """What it counted itself."""
 
 
 def read_journal(who: str, lines: Iterable[str]) -> Journal:
@@ -103,11 +105,15 @@ def read_journal(who: str, lines: Iterable[str]) -> Journal:
             case ["call", number, how, bucket, name, facts, begin_ns]:
                 begun[number] = Call(number, who, how, bucket, name, begin_ns, facts)
             case ["back", number, outcome, answer, end_ns]:
-                call = begun.pop(number)
-                journal.calls.append(_ended(call, outcome, answer, end_ns))
+                # an interrupt may have it told twice: what was told first counts
+                call = begun.pop(number, None)
+                if call is not None:
+                    journal.calls.append(_ended(call, outcome, answer, end_ns))
             case ["saw", fact, cursor, given_ns]:
                 journal.sights.append(Sight(Event(*fact), asked_ns, given_ns))
                 journal.cursor, asked_ns = cursor, given_ns
+            case ["counted", counted]:
+                journal.counted = counted
             case ["ready"]:
                 pass
             case other:

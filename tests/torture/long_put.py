@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.torture.crowd import SEGMENT_BYTES, Crowd, crowd_in, judge
-from tests.torture.crowd_worker import BRIEF
+from tests.torture.crowd import SEGMENT_BYTES, Crowd, Program, crowd_in, judge
+from tests.torture.crowd_worker import BRIEF, retain, stream, write
 from tests.torture.frame import Report
 from tests.torture.history import DONE
 
@@ -21,7 +21,7 @@ import objstore
 
 LONGEST_S = 600.0
 SHORTEST_S = 2.0
-PROGRAMS = {"retention": ("retain",), "writer": ("write", "sync:1")}
+PROGRAMS: Mapping[str, Program] = {"retention": (retain,), "writer": (write, "sync:1")}
 BESIDE_SEGMENTS = 4
 """Segments that may be there beside those with live content."""
 
@@ -51,10 +51,10 @@ def run_long_put(seed: int, seconds: float, counts: Counter[str]) -> list[str]:
     """Put for so long, then kill another long put; give what is wrong."""
     chance = random.Random(seed)
     killed_s = max(1.0, min(seconds, 10.0))
-    programs = {
+    programs: dict[str, Program] = {
         **PROGRAMS,
-        "long": ("stream", str(seconds)),
-        "victim": ("stream", str(4 * killed_s)),
+        "long": (stream, str(seconds)),
+        "victim": (stream, str(4 * killed_s)),
     }
     with (
         tempfile.TemporaryDirectory() as folder,

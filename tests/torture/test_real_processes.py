@@ -1,0 +1,48 @@
+"""Real processes on one directory, for a few seconds each.
+
+The campaigns of `make torture` are their long form.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from tests.torture.crowd import run_crowd
+from tests.torture.holders import run_holders
+from tests.torture.interrupted import run_storm
+from tests.torture.long_put import run_long_put
+
+SEED = 20_261
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def test_history_of_killed_and_stopped_processes_is_explained() -> None:
+    """What seven of them were told has one order, and it is the log's."""
+    counts = Counter[str]()
+    assert run_crowd(SEED, 6, counts) == [], f"seed {SEED}"
+    assert counts["kills"] >= 5
+    assert counts["operations"] > 500
+    assert counts["changes watched"] > 50
+
+
+def test_stopped_holder_stops_writers_alone() -> None:
+    """They give up or are cancelled; all others go on; a dead one is no holder."""
+    counts = Counter[str]()
+    assert run_holders(SEED, counts) == [], f"seed {SEED}"
+    assert counts["stopped holders"] == counts["killed holders"] == 1
+
+
+def test_retention_leaves_a_long_put_its_chunks() -> None:
+    """They stay while it goes on, and go when it was killed."""
+    counts = Counter[str]()
+    assert run_long_put(SEED, 3, counts) == [], f"seed {SEED}"
+    assert counts["killed long puts"] == 1
+
+
+def test_interrupted_puts_have_happened_or_never_do() -> None:
+    """Also when SIGINT comes inside a commit, and on both faces."""
+    counts = Counter[str]()
+    assert run_storm(SEED, 4, counts) == [], f"seed {SEED}"
+    assert counts["interrupts inside a commit"] > 10
+    assert counts["interrupted calls"] > 10
