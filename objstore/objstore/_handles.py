@@ -42,6 +42,22 @@ def check_not_ending(what: str) -> None:
         raise ClosedError(what=f"{what} of a process that is ending")
 
 
+class Home:
+    """The event loop and the process in which a handle was made."""
+
+    def __init__(self) -> None:
+        self._loop = current_loop()
+        self._process = os.getpid()
+
+    def is_left(self) -> bool:
+        """Say whether another event loop runs here.
+
+        In a forked child it does not matter: none of the parent's runs there, and
+        whatever is used says that it was forked.
+        """
+        return self._process == os.getpid() and current_loop() is not self._loop
+
+
 class Session:
     """An engine as one caller opened it; here for any thread, without event loop."""
 
@@ -90,12 +106,12 @@ class AsyncSession(Session):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._loop = current_loop()
+        self._home = Home()
 
     def check(self) -> None:
         """Raise `ClosedError` after its end, `WrongEventLoopError` on another loop."""
         super().check()
-        if current_loop() is not self._loop:
+        if self._home.is_left():
             raise WrongEventLoopError(what=self.what)
 
     async def arun(self, steps: Steps[T], *, is_checked: bool = True) -> T:

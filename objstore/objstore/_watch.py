@@ -20,7 +20,7 @@ import anyio.lowlevel
 from objstore._config import seconds_of
 from objstore._drivers import arun, run
 from objstore._engine import Engine
-from objstore._handles import current_loop
+from objstore._handles import Home
 from objstore._loop_wake import shielded
 from objstore._types import Change, Duration
 from objstore._watch_steps import Following, WatchOptions
@@ -101,7 +101,7 @@ class AsyncWatch:
         self._lock = anyio.Lock()
         self._scopes: set[anyio.CancelScope] = set()
         self._taken: anyio.Event | None = None
-        self._loop = current_loop()
+        self._home = Home()
         self._failed: ObjStoreError | None = None
         self._is_closed = False
 
@@ -180,7 +180,7 @@ class AsyncWatch:
         await self.aclose()
 
     def _check_loop(self) -> None:
-        if current_loop() is not self._loop:
+        if self._home.is_left():
             raise WrongEventLoopError(what=f"the watch of bucket {self._bucket!r}")
 
     async def _begin(self) -> None:
