@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, cast
 import orjson
 
 from objstore._engine import BucketOptions
+from objstore._json import loads
 from objstore._names import (
     MAX_CHUNK_SIZE,
     check_bucket_name,
@@ -312,7 +313,7 @@ def decode_config(document: bytes) -> ObjectStoreConfig:
         BadBucketError: it is no configuration.
     """
     try:
-        found = orjson.loads(document)
+        found = loads(document)
     except orjson.JSONDecodeError as error:
         hint = "restore it from a backup"
         raise _bad("configuration", document, f"is not JSON ({error})", hint) from None

@@ -17,6 +17,7 @@ import orjson
 
 from objstore._digest import digest_text, digest_wire, parse_digest
 from objstore._engine import BucketChange, StoredMeta
+from objstore._json import loads
 from objstore._names import DEFAULT_CHUNK_SIZE, nuid_text
 from objstore._types import EPOCH, Change, ObjectInfo, ObjectLink, ObjectMetaOptions
 from objstore.errors import BadObjectMetaError
@@ -126,7 +127,7 @@ def decode_document(document: bytes) -> Document:
             no client writes.
     """
     try:
-        found = orjson.loads(document)
+        found = loads(document)
     except orjson.JSONDecodeError as error:
         raise _bad("document", document, f"is not JSON ({error})") from None
     fields = _mapping("document", found)

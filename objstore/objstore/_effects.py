@@ -117,9 +117,13 @@ class HashAhead:
                 if self._is_working:
                     return
                 self._is_working = True
-            threading.Thread(
-                target=self._work, name="objstore-hash", daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self._work, name="objstore-hash", daemon=True
+                ).start()
+            except RuntimeError:
+                # no room for a thread, as under a limit: it takes longer here
+                self._work()
 
     def _work(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from objstore._engine import BucketOptions
+from objstore._json import loads
 from objstore.errors import (
     BucketExistsError,
     BucketNotFoundError,
@@ -45,7 +46,7 @@ class BucketEntry:
 
 
 def _decode(record: Record) -> BucketEntry:
-    body: dict[str, Any] = orjson.loads(bytes(record.body))
+    body: dict[str, Any] = loads(bytes(record.body))
     is_repeat = bool(body.get("repeats"))
     return BucketEntry(
         record.key.decode(),
@@ -62,7 +63,7 @@ def _encode(entry: BucketEntry) -> NewRecord:
     body: dict[str, Any] = {
         "number": entry.number,
         "log_id": entry.log_id.hex(),
-        "config": orjson.loads(entry.document),
+        "config": loads(entry.document),
     }
     if entry.is_deleted:
         body["deleted"] = True
