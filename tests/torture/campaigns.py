@@ -12,6 +12,7 @@ from tests.torture import (
     long_put,
     power_cuts,
     processes,
+    surroundings,
 )
 from tests.torture.frame import Campaign
 
@@ -26,4 +27,5 @@ CAMPAIGNS = [
     Campaign("processes", 6, processes.run),
     Campaign("retention beside a long put", 2, long_put.run),
     Campaign("interrupts", 2, interrupted.run),
+    Campaign("surroundings", 2, surroundings.run),
 ]

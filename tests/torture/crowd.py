@@ -163,7 +163,12 @@ class Crowd:
             told.sights += more.sights
             told.cursor = more.cursor or told.cursor
             told.counted |= more.counted
+            told.children += more.children
         return told
+
+    def children(self) -> list[int]:
+        """Give the processes that those of the crowd have left."""
+        return [child for who in self.programs for child in self.journal(who).children]
 
     def errors(self) -> str:
         """Give what all have said on their standard error."""

@@ -86,6 +86,8 @@ class Journal:
     """Where its watch goes on."""
     counted: dict[str, int] = field(default_factory=dict[str, int])
     """What it counted itself."""
+    children: list[int] = field(default_factory=list[int])
+    """Processes that it left."""
 
 
 def read_journal(who: str, lines: Iterable[str]) -> Journal:
@@ -114,6 +116,8 @@ def read_journal(who: str, lines: Iterable[str]) -> Journal:
                 journal.cursor, asked_ns = cursor, given_ns
             case ["counted", counted]:
                 journal.counted = counted
+            case ["child", pid]:
+                journal.children.append(pid)
             case ["ready"]:
                 pass
             case other:

@@ -7,6 +7,7 @@ and what was copied or renamed has the identity of its source.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -154,17 +155,33 @@ def _claim_moved(
         and marker.seq not in claims.by_seq
         and before[place - 1].get(marker.name, ABSENT).nuid == event.nuid
     )
+    after_ns, until_ns = _moments(claims, place)
+    fitting: list[Call] = []
     for call in maybe:
         source = before[place].get(call.name, ABSENT)
-        if target(call) != event.name:
-            continue
-        if is_rename and (call.how, call.name) == ("rename", marker.name):
-            claims.claim(marker.seq, call)
-        elif is_rename or call.how != "copy" or source.nuid != event.nuid:
-            continue
-        claims.claim(event.seq, call)
+        if is_rename:
+            fits = (call.how, call.name) == ("rename", marker.name)
+        else:
+            fits = call.how == "copy" and source.nuid == event.nuid
+        if fits and target(call) == event.name:
+            fitting.append(call)
+    timely = [c for c in fitting if c.begin_ns <= until_ns and c.end_ns >= after_ns]
+    for call in sorted(timely or fitting, key=lambda call: call.end_ns)[:1]:
         maybe.remove(call)
-        return
+        claims.claim(event.seq, call)
+        if is_rename:
+            claims.claim(marker.seq, call)
+
+
+def _moments(claims: Claims, place: int) -> tuple[float, float]:
+    """Give when a change was made: behind those before it, before those behind it."""
+    seqs = [event.seq for event in claims.events]
+    before = (claims.by_seq[seq] for seq in seqs[:place] if seq in claims.by_seq)
+    behind = (claims.by_seq[seq] for seq in seqs[place + 1 :] if seq in claims.by_seq)
+    return (
+        max((call.begin_ns for call in before), default=-math.inf),
+        min((call.end_ns for call in behind), default=math.inf),
+    )
 
 
 def _refuse_busy(claims: Claims, changes: Iterable[Call]) -> None:

@@ -303,6 +303,15 @@ def test_rename_is_one_moment(story: Story, outcome: str) -> None:
     assert "went back: no moment" in story.wrong()
 
 
+def test_unfinished_copies_are_told_apart_by_time(story: Story) -> None:
+    """Of two that may have made a change, it was the one that had the time to."""
+    story.call("copy", "a", CUT, other="c")
+    story.put("d", "D1")
+    story.event("put", "c", "A2")
+    story.call("copy", "a", OPEN, at=(story.now + 10, NEVER), other="c")
+    assert story.wrong() == ""
+
+
 def test_half_a_rename_is_seen(story: Story) -> None:
     """A name that came and did not go, or went and did not come."""
     _rename(story)

@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from tests.torture import surroundings
 from tests.torture.crowd import run_crowd
 from tests.torture.holders import run_holders
 from tests.torture.interrupted import run_storm
 from tests.torture.long_put import run_long_put
 
 SEED = 20_261
+WHERE = {
+    "forks": (surroundings.FORKS, surroundings.forked),
+    "clocks": (surroundings.CLOCKS, surroundings.jumped),
+    "limits": (surroundings.LIMITS, surroundings.squeezed),
+}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -46,3 +52,21 @@ def test_interrupted_puts_have_happened_or_never_do() -> None:
     assert run_storm(SEED, 4, counts) == [], f"seed {SEED}"
     assert counts["interrupts inside a commit"] > 10
     assert counts["interrupted calls"] > 10
+
+
+@pytest.mark.parametrize(
+    ("where", "counted"),
+    [
+        ("forks", ["forks", "processes of multiprocessing"]),
+        ("clocks", ["jumps of clocks", "answers: done"]),
+        ("limits", ["done under a limit", "refused: StorageError"]),
+    ],
+)
+def test_nothing_is_lost_in_odd_surroundings(where: str, counted: list[str]) -> None:
+    """Forked, with a clock that jumps, with few files and little memory."""
+    counts = Counter[str]()
+    programs, work = WHERE[where]
+    wrong = surroundings.run_in(programs, work, SEED, 3, counts)
+
+    assert wrong == [], f"seed {SEED}"
+    assert [what for what in counted if not counts[what]] == []
