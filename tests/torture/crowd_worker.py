@@ -53,7 +53,7 @@ MORTAL = "mortal/"
 """Names that are put once, with a lifetime."""
 LIFETIME_S = 86_400
 SLAB_BYTES = 20_000
-SLOW_EVERY, SLOW_S = 16, 0.1
+SLOW_EVERY, SLOW_S = 6, 0.1
 PIECE_BYTES = 5_000
 PIECE_S = 0.02
 LOCK_TIMEOUT_S = 0.4
@@ -504,8 +504,8 @@ def watch(place: str, path: str, who: str, face: str, after: str) -> None:
 
     def tell(change: objstore.Change, cursor: str | None) -> bool:
         told.tell("saw", _fact_of(change), cursor, time.monotonic_ns())
-        if change.seq % SLOW_EVERY == 0:
-            # so that it has more than one change before it
+        if change.seq % SLOW_EVERY == 0 and not must_stop(place):
+            # so that it has many changes before it when it is killed
             time.sleep(SLOW_S)
         return change.name == END
 
