@@ -15,8 +15,6 @@ from pathlib import Path
 
 from tests.torture.crowd import SEGMENT_BYTES, Crowd, Program, crowd_in, judge
 from tests.torture.crowd_worker import (
-    PIECE_BYTES,
-    PIECE_S,
     retain,
     stream,
     write,
@@ -29,7 +27,7 @@ SHORTEST_S = 2.0
 PROGRAMS: Mapping[str, Program] = {"retention": (retain,), "writer": (write, "sync:1")}
 BESIDE_SEGMENTS = 4
 GIVEN_BACK_S = 15.0
-"""Segments that may be there beside those with live content."""
+"""Segments with something of it that may stay, as long as they have live content."""
 
 
 def _bytes_of(place: Path) -> int:
@@ -43,13 +41,13 @@ def _bytes_of(place: Path) -> int:
     return sizes
 
 
-def _is_given_back(crowd: Crowd, live_bytes: int) -> list[str]:
+def _is_given_back(crowd: Crowd, before_bytes: int) -> list[str]:
     """Wait until the other process has given back what a killed one had put."""
     end_s = time.monotonic() + GIVEN_BACK_S
-    limit = live_bytes + BESIDE_SEGMENTS * SEGMENT_BYTES
+    limit = before_bytes + BESIDE_SEGMENTS * SEGMENT_BYTES
     while (size := _bytes_of(crowd.place)) > limit:
         if time.monotonic() > end_s:
-            return [f"{size - live_bytes} bytes stay beside what is live"]
+            return [f"{size - before_bytes} bytes of a killed put are not given back"]
         time.sleep(0.05)
     return []
 
@@ -82,13 +80,13 @@ def run_long_put(seed: int, seconds: float, counts: Counter[str]) -> list[str]:
         crowd.running["long"].join(seconds + 60)
         crowd.end("long")
         wrong = _is_whole(crowd, "long", counts)
+        before_bytes = _bytes_of(crowd.place)
         crowd.start("victim")
         crowd.wait_ready("victim")
         time.sleep(chance.uniform(killed_s / 2, killed_s))
         crowd.kill("victim")
         counts["killed long puts"] += 1
-        live = int(seconds / PIECE_S) * PIECE_BYTES
-        wrong += _is_given_back(crowd, live)
+        wrong += _is_given_back(crowd, before_bytes)
         return wrong + judge(crowd, counts)
 
 
