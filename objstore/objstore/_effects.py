@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from _thread import start_new_thread
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from objstore._engine import Buffer, Engine, Op, Steps, call
 from objstore._loop_wake import in_thread
@@ -96,6 +97,10 @@ def compute(work: Callable[[], T], size: int) -> Steps[T]:
     return (yield from call(Blocking(work)))
 
 
+STALLED_S: Final = 0.5
+"""Whoever has waited for a thread so long does its work."""
+
+
 class HashAhead:
     """SHA-256 over slabs in their order, in another thread while they are written.
 
@@ -107,6 +112,7 @@ class HashAhead:
         self._digest = hashlib.sha256()
         self._slabs: deque[Buffer] = deque()
         self._changed = threading.Condition()
+        self._hashing = threading.Lock()
         self._is_working = False
 
     def submit(self, slab: Buffer) -> None:
@@ -118,28 +124,39 @@ class HashAhead:
                     return
                 self._is_working = True
             try:
-                threading.Thread(
-                    target=self._work, name="objstore-hash", daemon=True
-                ).start()
+                # Not `Thread.start`, which waits for ever for a thread that has no
+                # memory for its first step.
+                start_new_thread(self._work, ())
             except RuntimeError:
-                # no room for a thread, as under a limit: it takes longer here
-                self._work()
+                # no room for a thread: whoever waits does its work
+                self._is_working = False
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                if not self._slabs:
-                    self._is_working = False
-                    return
-                slab = self._slabs[0]
-            self._digest.update(slab)
-            with self._changed:
-                self._slabs.popleft()
-                self._changed.notify_all()
+        with self._hashing:
+            while True:
+                with self._changed:
+                    if not self._slabs:
+                        self._is_working = False
+                        return
+                    slab = self._slabs[0]
+                self._digest.update(slab)
+                with self._changed:
+                    self._slabs.popleft()
+                    self._changed.notify_all()
 
     def _wait_below(self, count: int) -> None:
-        with uninterrupted, self._changed:
-            self._changed.wait_for(lambda: len(self._slabs) < count)
+        def is_below() -> bool:
+            return len(self._slabs) < count
+
+        with uninterrupted:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(
+                        lambda: is_below() or not self._is_working, STALLED_S
+                    )
+                    if is_below():
+                        return
+                self._work()
 
     def hashed_below(self, count: int) -> Steps[None]:
         """Wait until fewer than `count` slabs are left to hash, off the event loop."""

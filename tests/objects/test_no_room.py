@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from typing import Any, Never
 
 import orjson
 import pytest
 from tests.fakes.fake_engine import FakeEngine
 
-from objstore import blocking
+from objstore import _effects, blocking
 from objstore._config import decode_config
 from objstore._document import decode_document
 from objstore._handles import Session
@@ -32,14 +32,23 @@ def test_no_memory_for_a_document_is_no_damage(
         decode(b"{}")
 
 
-def test_large_put_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no thread can be started, the content is hashed where it is put."""
+def _refuse(*_: object) -> Never:
+    message = "can't start new thread"
+    raise RuntimeError(message)
 
-    def refuse(thread: threading.Thread) -> Never:
-        raise RuntimeError("can't start new thread")
 
+def _die_at_once(*_: object) -> None:
+    """Start a thread that has no memory for its first step."""
+
+
+@pytest.mark.parametrize("start", [_refuse, _die_at_once])
+def test_large_put_needs_no_thread(
+    monkeypatch: pytest.MonkeyPatch, start: Callable[..., None]
+) -> None:
+    """Where no thread comes to work, the content is hashed where it is waited for."""
     bucket = blocking.Store(Session(FakeEngine())).create_object_store("b")
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(_effects, "STALLED_S", 0.01)
+    monkeypatch.setattr(_effects, "start_new_thread", start)
     bucket.put("a", LARGE)
 
     assert bucket.get("a") == LARGE
