@@ -406,8 +406,7 @@ class Squeezed:
             for number in range(5):
                 self.squeeze(bucket, partial(files_left, number), 4_000_000)
             for kibibytes in (300, 300, 1_000, 1_000, 2_000, 5_000):
-                # in one append: Python starts no thread reliably with so little left
-                self.squeeze(bucket, partial(memory_left, kibibytes), 900_000)
+                self.squeeze(bucket, partial(memory_left, kibibytes), 3_000_000)
             for name in self._acked:
                 self._get(bucket, name)
             report = store.verify()
@@ -425,11 +424,17 @@ def _open_again(place: str) -> None:
         store.object_store(f"more-{len(store.object_store_names())}", create=True)
 
 
+def _not_of_memory(unraisable: Any) -> None:
+    if unraisable.exc_type is not MemoryError:
+        sys.__unraisablehook__(unraisable)
+
+
 def squeeze(place: str, path: str, who: str, seed: str) -> None:
     """Work under limits once."""
     told = Told(path, who)
     told.ready()
-    # what it warns of under a limit is no complaint
+    # what is told of a limit is no complaint
+    sys.unraisablehook = _not_of_memory
     logging.getLogger("objstore").addHandler(logging.NullHandler())
     squeezed = Squeezed(place, random.Random(seed))
     # in a thread, whose stack is there from the beginning and need not grow
