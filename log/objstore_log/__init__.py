@@ -31,7 +31,7 @@ from objstore_log._record import (
     subject_of,
 )
 from objstore_log._scrub import FoundDamage, ScrubPage, ScrubToken
-from objstore_log._segments import Environment
+from objstore_log._segments import Environment, log_id_in
 from objstore_log._snapshot import LogSnapshot
 from objstore_log._space import Needs, ReclaimResult, SegmentPin
 from objstore_log._storage import Buffer, Lock, Storage
@@ -75,6 +75,7 @@ __all__ = [
     "decode_store_header",
     "encode_runs",
     "encode_store_header",
+    "log_id_in",
     "patience",
     "subject_of",
     "uninterrupted",

@@ -103,7 +103,7 @@ class LogCore:
         self.openers = Openers(storage)
         self.mutex = threading.RLock()
         self.segments = Segments(storage, log_id, environment)
-        self.head_file = HeadFile(storage)
+        self.head_file = HeadFile(storage, log_id)
         self.catalog = Catalog(
             storage.database_path(CATALOG_NAME),
             identity=log_id,

@@ -22,6 +22,8 @@ from objstore_log._storage import Buffer
 FORMAT_VERSION: Final = 1
 CHECKSUM_XXH3_64: Final = 1
 MARKER_BYTES: Final = 8
+NO_MARKER: Final = bytes(MARKER_BYTES)
+"""Of a segment of which nobody knows the marker; no record begins with it."""
 SEGMENT_RECORDS_MAX: Final = 1 << 20
 """A segment's sequences lie in [first, first + this)."""
 MUST_UNDERSTAND: Final = 0x80

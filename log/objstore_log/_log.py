@@ -103,7 +103,6 @@ class Log:
 
         Raises:
             StorageError: the operating system refused.
-            CorruptionError: a segment's header is lost in every copy.
             StoreVersionError: a newer version wrote it.
         """
         with refusals(storage.path, "open"):

@@ -23,10 +23,16 @@ from objstore_log._format import (
     headers_checksum,
     key_bytes_missing,
 )
-from objstore_log._record import Kind
+from objstore_log._record import RECORD_KEY_BYTES_MAX, Kind
 
 WINDOW_BYTES: Final = 1024 * 1024
 """How much is read ahead at a time."""
+
+_OWN_POSITION: Final = 64
+"""Where a record header states its own position, as a u64."""
+_LOW_BYTES: Final = 2
+_REGION_BYTES: Final = 1 << 8 * _LOW_BYTES
+"""Positions in a region differ in these bytes alone."""
 
 ReadAt: TypeAlias = Callable[[int, int], bytes]
 """(position, length) -> bytes, shorter only where the file ends."""
@@ -216,6 +222,28 @@ def _check_commit(
         == headers_checksum([record.header_checksum for record in records])
     )
     return commit if fits else None
+
+
+def find_record_of_any(read_at: ReadAt, size: int) -> tuple[bytes, RecordHeader] | None:
+    """Give the first valid record and its sync marker, without knowing that.
+
+    Every record header states its own position; where one does, its first bytes are
+    tried as the marker.
+    """
+    for base in range(0, size, _REGION_BYTES):
+        data = read_at(base, _REGION_BYTES + RECORD_HEADER_BYTES + RECORD_KEY_BYTES_MAX)
+        stated = base.to_bytes(8, "little")[_LOW_BYTES:]
+        found = data.find(stated, _OWN_POSITION + _LOW_BYTES)
+        while found >= 0:
+            place = found - _LOW_BYTES - _OWN_POSITION
+            low = int.from_bytes(data[found - _LOW_BYTES : found], "little")
+            if low == place:
+                marker = data[place : place + MARKER_BYTES]
+                header = decode_record_header(data, place, marker, base + place)
+                if header is not None:
+                    return marker, header
+            found = data.find(stated, found + 1)
+    return None
 
 
 def greatest_durable_position(

@@ -21,8 +21,10 @@ from objstore_log._footer import (
 )
 from objstore_log._format import (
     FORMAT_VERSION,
+    NO_MARKER,
     RECORD_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
+    DecodedSegmentHeader,
     RecordHeader,
     SegmentHeader,
     checksum,
@@ -30,7 +32,7 @@ from objstore_log._format import (
     decode_segment_header,
 )
 from objstore_log._record import STRUCTURAL_KINDS, Record
-from objstore_log._scan import Damage, scan_records
+from objstore_log._scan import Damage, find_record_of_any, scan_records
 from objstore_log._storage import File, Storage
 from objstore_log.errors import CorruptionError, StoreVersionError
 
@@ -62,17 +64,20 @@ class Segment:
     def __init__(
         self,
         storage: Storage,
+        log_id: bytes,
         number: int,
         first_sequence: int,
         fallback_marker: bytes | None = None,
     ) -> None:
         self.storage = storage
+        self._log_id = log_id
         self.number = number
         self.first_sequence = first_sequence
         self.name = segment_name(number, first_sequence)
         self.damages: list[Damage] = []
         self.pins = 0
         """How many readers of this process hold the file."""
+        self._is_guessed = False
         self._fallback_marker = fallback_marker
         self._file: File | None = None
         self._header: SegmentHeader | None = None
@@ -104,10 +109,9 @@ class Segment:
 
     @property
     def header(self) -> SegmentHeader:
-        """Give the header, from the file's start or its footer.
+        """Give the header, from the file's start, its footer, or what is left of it.
 
         Raises:
-            CorruptionError: every copy is damaged and nobody knows the marker.
             StoreVersionError: a newer version wrote it.
         """
         if self._header is None:
@@ -115,29 +119,9 @@ class Segment:
         return self._header
 
     def _read_header(self) -> SegmentHeader:
-        decoded = decode_segment_header(self.file.read_at(0, SEGMENT_HEADER_BYTES))
+        decoded = self._own_copies()
         if decoded is None:
-            self.damages.append(Damage(0, SEGMENT_HEADER_BYTES, "segment header"))
-            footer = self.footer
-            if footer is not None:
-                return footer.header
-            if self._fallback_marker is None:
-                raise CorruptionError(
-                    path=self.path,
-                    segment=self.number,
-                    position=0,
-                    reason="both copies of the segment header are damaged",
-                )
-            return SegmentHeader(
-                bytes(16),
-                self.number,
-                self.first_sequence,
-                self._fallback_marker,
-                0,
-                0,  # unknown: the previous one then ends at its footer or its size
-                0,
-                self.first_sequence - 1,
-            )
+            return self._header_of_damaged()
         if decoded.damaged_copy is not None:
             place = decoded.damaged_copy * (SEGMENT_HEADER_BYTES // 2)
             end = place + SEGMENT_HEADER_BYTES // 2
@@ -150,6 +134,51 @@ class Segment:
                 what="segment format",
             )
         return decoded.header
+
+    def _own_copies(self) -> DecodedSegmentHeader | None:
+        """Read the header; that of another segment, put here by mistake, is none."""
+        decoded = decode_segment_header(self.file.read_at(0, SEGMENT_HEADER_BYTES))
+        return decoded if decoded and self._is_own(decoded.header) else None
+
+    def _is_own(self, header: SegmentHeader) -> bool:
+        return header.log_id == self._log_id and header.number == self.number
+
+    def _header_of_damaged(self) -> SegmentHeader:
+        """Give what is known when no copy at the file's start is readable.
+
+        The marker is with every record too. Without one no record can be told from
+        content: then all of them are lost, and nothing else is.
+        """
+        self.damages.append(Damage(0, SEGMENT_HEADER_BYTES, "segment header"))
+        if self.footer is not None:
+            return self.footer.header
+        marker = self._fallback_marker
+        if marker is None:
+            self._is_guessed = True
+            marker = self._marker_of_records() or NO_MARKER
+        return SegmentHeader(
+            self._log_id,
+            self.number,
+            self.first_sequence,
+            marker,
+            0,
+            0,  # unknown: the previous one then ends at its footer or its size
+            0,
+            self.first_sequence - 1,
+        )
+
+    def knows_itself(self) -> bool:
+        """Say whether its header, its footer or the head tells what it is."""
+        return self.header.marker != NO_MARKER and not self._is_guessed
+
+    def _marker_of_records(self) -> bytes | None:
+        """Give the marker that the records have, unless they are another segment's."""
+        if decode_segment_header(self.file.read_at(0, SEGMENT_HEADER_BYTES)):
+            return None
+        found = find_record_of_any(self.file.read_at, self.file.size())
+        if found is None or found[1].sequence < self.first_sequence:
+            return None
+        return found[0]
 
     @property
     def path(self) -> str:
@@ -178,15 +207,17 @@ class Segment:
             return None
         body = self.file.read_at(trailer.body_position, trailer.body_length)
         footer = decode_footer(trailer, body)
-        own = decode_segment_header(self.file.read_at(0, SEGMENT_HEADER_BYTES))
-        if footer is None or own is None:
+        if footer is None or not self._is_own(footer.header):
+            return None
+        own = self._own_copies()
+        if own is None:
             return footer
         # content may hold a forged footer and a torn write may end just behind it
         return footer if footer.header.marker == own.header.marker else None
 
     def check_header(self) -> list[Damage]:
         """Read the header again; gives the damage that its copies show."""
-        decoded = decode_segment_header(self.file.read_at(0, SEGMENT_HEADER_BYTES))
+        decoded = self._own_copies()
         half = SEGMENT_HEADER_BYTES // 2
         if decoded is None:
             return [Damage(0, SEGMENT_HEADER_BYTES, "segment header")]

@@ -25,6 +25,7 @@ from objstore_log._format import (
     SEGMENT_HEADER_BYTES,
     SegmentHeader,
     checksum,
+    decode_segment_header,
     encode_record_header,
     encode_segment_header,
 )
@@ -128,7 +129,7 @@ class Segments:
     def _new(self, number: int, first_sequence: int) -> Segment:
         marker = self.fallback_marker
         own = marker[1] if marker is not None and marker[0] == number else None
-        return Segment(self.storage, number, first_sequence, own)
+        return Segment(self.storage, self.log_id, number, first_sequence, own)
 
     def _set(self, segments: list[Segment]) -> None:
         self._view = segments, [segment.first_sequence for segment in segments]
@@ -270,13 +271,28 @@ class Segments:
             with suppress(OSError):
                 self.storage.remove(name)
             raise
-        segment = Segment(self.storage, new.number, new.first_sequence)
+        segment = Segment(self.storage, self.log_id, new.number, new.first_sequence)
         index = SegmentIndex()
         for batch in encoded:
             batch.add_to(index)
         segment.set_index(index)
         self._set([*self, segment])
         return CreatedSegment(segment, end, encoded)
+
+
+def log_id_in(storage: Storage) -> bytes | None:
+    """Give the log id that the segments in a directory state; `None` if none does."""
+    for name in storage.names():
+        if parse_segment_name(name) is None:
+            continue
+        file = storage.open(name)
+        try:
+            decoded = decode_segment_header(file.read_at(0, SEGMENT_HEADER_BYTES))
+        finally:
+            file.close()
+        if decoded is not None:
+            return decoded.header.log_id
+    return None
 
 
 def _encode_copies(

@@ -119,7 +119,9 @@ def _prepare(core: LogCore, *, is_opening: bool) -> None:
 
 def _if_of(active: Segment, head: Head | None) -> Head | None:
     """Give the head if it speaks of the last segment."""
-    return head if head is not None and head.segment == active.number else None
+    if head is None or head.segment != active.number:
+        return None
+    return head if head.marker == active.header.marker else None
 
 
 def _continue(
@@ -223,8 +225,10 @@ def _judge(
         missing = Damage(size, synced, "the file ends before its durable end")
         core.note_damage(active, missing)
     action = judge_tail(tail)
-    if action is TailAction.CONTINUE and _is_of_later(active, newest):
-        # a segment behind this one is missing: never continue with its numbers
+    is_followed = _is_of_later(active, newest)
+    if action is TailAction.CONTINUE and (is_followed or not active.knows_itself()):
+        # a segment behind this one is missing: never continue with its numbers; and
+        # never in one of which the next opener may not find the marker
         return TailAction.RELOG
     return action
 
