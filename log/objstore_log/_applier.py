@@ -51,17 +51,46 @@ class Applier:
     def open_catalog(self) -> Applied:
         """Open the catalog; give the place from which the log has to be read."""
         applied = self._core.catalog.open()
-        if not self.is_in_log(applied):
+        if not self._is_of_this_log(applied):
             _logger.warning(
                 "%s: the catalog is of another history, it is rebuilt",
                 self._core.storage.path,
             )
             applied = self._core.catalog.reset()
-            while not self.is_in_log(applied):
+            while not self._is_of_this_log(applied):
                 # another process has put its own there meanwhile, as bad as the last
                 applied = self._core.catalog.reset()
         self._applied = applied
         return applied
+
+    def _is_of_this_log(self, applied: Applied) -> bool:
+        return self.is_in_log(applied) or self._has_lost(applied)
+
+    def _has_lost(self, applied: Applied) -> bool:
+        """Say whether the log had that commit, and damage took it.
+
+        The catalog then knows names that nobody else does. Another history has no
+        damage where the commit should be, or ends before it.
+        """
+        core = self._core
+        head = core.head_file.read()
+        segment = core.segments.get(applied.segment)
+        if segment is not None and not segment.knows_itself():
+            return True
+        if head is None or (head.segment, head.durable_sequence) < (
+            applied.segment,
+            applied.sequence,
+        ):
+            return False
+        if segment is None or segment.file.size() < applied.position:
+            return True
+        place = applied.position - 1
+        return any(
+            isinstance(item, Damage) and item.position <= place < item.end
+            for item in segment.scan(
+                SEGMENT_HEADER_BYTES, segment.file.size(), verify_bodies=False
+            )
+        )
 
     def is_in_log(self, applied: Applied) -> bool:
         """Say whether the log has exactly that commit, or had it until damage came."""
