@@ -273,8 +273,10 @@ class Reader:
         if following is None:
             return self._core.visible_sequence
         header = following.header
-        is_next = header.previous_number == segment.number
-        return header.previous_last_sequence if is_next else 0
+        if header.previous_number == segment.number:
+            return header.previous_last_sequence
+        # what stood behind it was reclaimed, so it was sealed: then its footer says
+        return 0 if segment.footer is not None else following.first_sequence - 1
 
     def _check_gap(self, segments: list[Segment], after: int) -> None:
         """Refuse a place in the gap that an unclean end of a relaxed log left."""

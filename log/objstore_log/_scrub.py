@@ -38,6 +38,9 @@ class ScrubPage(NamedTuple):
     damages: list[FoundDamage]
     bytes: int
     token: ScrubToken | None
+    missing: tuple[tuple[int, int], ...] = ()
+    """With the first stretch: ranges of sequences that lie in no segment, because they
+    were reclaimed, or because it is lost."""
 
 
 class Scrubber:
@@ -59,6 +62,18 @@ class Scrubber:
                     self._core.segments.refresh()
             return self._scrub(token)
 
+    def _missing(self) -> tuple[tuple[int, int], ...]:
+        ranges: list[tuple[int, int]] = []
+        behind = 1
+        number = 0
+        for segment in self._core.segments:
+            if segment.number != number + 1 and segment.first_sequence > behind:
+                ranges.append((behind, segment.first_sequence - 1))
+            index = self._reader.index(segment)
+            behind = max(index.last_sequence + 1, segment.first_sequence)
+            number = segment.number
+        return tuple(ranges)
+
     def _scrub(self, token: ScrubToken | None) -> ScrubPage:
         segment = self._segment_at(token)
         if segment is None:
@@ -67,7 +82,7 @@ class Scrubber:
         damages: list[FoundDamage] = []
         if token is not None and token.segment == segment.number:
             start = token.position
-        else:
+        if start == SEGMENT_HEADER_BYTES:
             damages += self._check_frame(segment)
         usable = self._reader.usable(segment)
         stop, found = self._check_records(segment, start, usable)
@@ -79,6 +94,7 @@ class Scrubber:
             damages + found,
             stop - start,
             following if following.segment <= last else None,
+            self._missing() if token is None else (),
         )
 
     def _segment_at(self, token: ScrubToken | None) -> Segment | None:
@@ -126,10 +142,32 @@ class Scrubber:
             position = header.end
             if position - start >= STRETCH_BYTES and header.kind == Kind.COMMIT:
                 return position, found
-        if gap is not None:
+        if gap is not None or self._lacks_its_end(segment, usable, last_sequence):
+            gap = gap or Damage(position, max(position, usable), "its end is missing")
             hit = self._lost(segment, gap, last_sequence, None)
             found.append(FoundDamage(segment.number, gap, hit))
         return max(position, usable), found
+
+    def _lacks_its_end(self, segment: Segment, usable: int, last_sequence: int) -> bool:
+        """Say whether more was there than what the last valid record ends."""
+        if segment.file.size() < usable:
+            return True
+        following = self._core.segments.following(segment)
+        if following is None:
+            return False
+        if following.header.previous_number != segment.number:
+            # what stood behind it was reclaimed, so it was sealed
+            return segment.footer is None
+        # who took over a file that was cut has stated its new length, and this
+        stated = following.header.previous_last_sequence
+        return max(last_sequence, segment.first_sequence - 1) < stated
+
+    def _end_of(self, segment: Segment) -> int:
+        """Give the sequence behind the last that a segment may hold."""
+        following = self._core.segments.following(segment)
+        if following is None:
+            return self._core.progress.written.sequence + 1
+        return following.first_sequence
 
     def _lost(
         self, segment: Segment, gap: Damage, before: int, behind: int | None
@@ -146,8 +184,7 @@ class Scrubber:
         index = self._reader.index(segment)
         known = {index.sequence(place) for place in range(len(index))}
         first = max(before, segment.first_sequence - 1) + 1
-        written = self._core.progress.written.sequence
-        end = written + 1 if behind is None else behind
+        end = self._end_of(segment) if behind is None else behind
         inside = range(first, end)
         lost = [sequence for sequence in inside if sequence not in known]
         # an index that was built before the damage still knows the place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, cast
@@ -188,7 +188,27 @@ class BucketSpace:
         assert token is None or isinstance(token, ScrubToken)
         page = self._bucket.log.scrub(token)
         found = [damage for item in page.damages for damage in self._named(item)]
+        found += self._without_segment(page.missing)
         return VerifyPage(tuple(found), page.bytes, page.token)
+
+    def _without_segment(
+        self, missing: Sequence[tuple[int, int]]
+    ) -> Iterator[DamageFound]:
+        """Name the current metas that lie in no segment."""
+        log = self._bucket.log
+        for first, last in missing:
+            log.apply()
+            for sequence, name in log.query(
+                "SELECT sequence, name FROM metas WHERE sequence BETWEEN ? AND ?",
+                (first, last),
+            ):
+                yield DamageFound(
+                    cast("bytes", name).decode(errors="replace"),
+                    cast("int", sequence),
+                    0,
+                    0,
+                    "the segment that holds it is missing",
+                )
 
     def damaged(self) -> list[DamageFound]:
         """Name what opening found damaged."""

@@ -14,6 +14,7 @@ from objstore._meta_record import size_delta_of
 from objstore._projection import Totals, totals_of
 from objstore.errors import CorruptionError, StorageError
 from objstore_log import Kind, Log, Record, subject_of
+from objstore_log.errors import SequenceGoneError
 
 SEALED: Final = 1
 GONE: Final = 2
@@ -108,6 +109,6 @@ def _state_of_seal(log: Log, sequence: int, record: Record | None) -> int:
     if record is None:
         try:
             record = log.read_run(sequence, 1)[0]
-        except CorruptionError:
+        except (CorruptionError, SequenceGoneError):
             return SEALED
     return seal_state(record)
