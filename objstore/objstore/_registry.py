@@ -24,6 +24,8 @@ from objstore_log.errors import ConflictError
 
 REGISTRY_NUMBER: Final = 0
 _PAGE: Final = 1_000
+_BUCKETS_MAX: Final = 1_000_000
+"""More than a store can have in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Registry:
         self._damaged: dict[str, CorruptionError] = {}
         self._gone: set[int] = set()
         self._newest: BucketEntry | None = None
+        self._has_unnamed = False
+        """A record is lost and does not say of which bucket it was."""
         self._through = 0
         self._lock = threading.Lock()
 
@@ -97,6 +101,8 @@ class Registry:
         with self._lock:
             while self._through < self.log.visible_sequence:
                 self._through = self._follow_page()
+            if self._has_unnamed:
+                self._name_lost()
 
     def _follow_page(self) -> int:
         try:
@@ -104,7 +110,9 @@ class Registry:
         except CorruptionError as error:
             if error.sequence is None:
                 raise
-            if error.name is not None and not self._is_repeat(error.sequence):
+            if error.name is None:
+                self._has_unnamed = True
+            elif not self._is_repeat(error.sequence):
                 self._damaged[error.name] = error
             return error.sequence
         for record in page.records:
@@ -114,6 +122,24 @@ class Registry:
             if entry.is_deleted:
                 self._gone.add(entry.number)
         return page.through
+
+    def _name_lost(self) -> None:
+        """Name the buckets whose last change is lost, as far as the catalog knows."""
+        start = subject_of(Kind.BUCKET, b"")
+        for subject, sequence in self.log.subjects(start, None, _BUCKETS_MAX):
+            name = subject[len(start) :].decode(errors="replace")
+            found = self._entries.get(name)
+            known = 0 if found is None else found.sequence + (not found.is_repeat)
+            if subject.startswith(start) and known < sequence:
+                self._damaged[name] = CorruptionError(
+                    path=self.log.path,
+                    segment=0,
+                    position=0,
+                    sequence=sequence,
+                    name=name,
+                    reason="its last change in the registry is lost",
+                )
+        self._has_unnamed = False
 
     def _is_repeat(self, sequence: int) -> bool:
         """Say whether a damaged record says only what the one before it said."""

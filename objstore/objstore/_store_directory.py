@@ -21,12 +21,14 @@ from objstore_log import (
     Writers,
     decode_store_header,
     encode_store_header,
+    log_id_in,
 )
 
 STORE_NAME: Final = "STORE"
 WRITERS_NAME: Final = "writers"
 LOGS_NAME: Final = "logs"
 _LOG_NAME: Final = re.compile("[0-9a-f]{8,16}")
+REGISTRY_NAME: Final = "00000000"
 MAKING_NAME: Final = "STORE.lock"
 TEMPORARY_NAME: Final = "STORE.tmp"
 _OWN_NAMES: Final = {
@@ -144,7 +146,7 @@ def _check_place(path: str, *, create: bool) -> None:
                 f"{STORE_NAME} file",
                 hint="name a store, or an empty or a new directory",
             )
-        if not create:
+        if not create and LOGS_NAME not in names:
             raise StoreNotFoundError(path=path)
     elif os.path.lexists(place):
         raise StoreNotFoundError(
@@ -165,8 +167,10 @@ def open_storage(
 ) -> StoreDirectory:
     """Open the store on a storage port, making it when `create` is true."""
     header = _read_header(storage)
-    if header is None and create:
-        header = _make(storage, environment)
+    if header is None:
+        store_id = _id_in_registry(storage)
+        if create or store_id is not None:
+            header = _make(storage, environment, store_id)
     if header is None:
         raise StoreNotFoundError(path=storage.path)
     if header.version > STORE_VERSION:
@@ -187,7 +191,7 @@ def _read_header(storage: Storage) -> StoreHeader | None:
         header = decode_store_header(file.read_at(0, 2 * STORE_BYTES))
     finally:
         file.close()
-    if header is None:
+    if header is None and _id_in_registry(storage) is None:
         raise StorageError(
             path=f"{storage.path}/{STORE_NAME}",
             operation="read",
@@ -197,8 +201,26 @@ def _read_header(storage: Storage) -> StoreHeader | None:
     return header
 
 
-def _make(storage: Storage, environment: Environment) -> StoreHeader:
-    """Make the STORE file, once, however many processes try."""
+def _id_in_registry(storage: Storage) -> bytes | None:
+    """Give the store's id as the registry has it, when the file STORE is lost."""
+    if LOGS_NAME not in storage.names():
+        return None
+    logs = storage.directory(LOGS_NAME)
+    if REGISTRY_NAME not in logs.names():
+        return None
+    return log_id_in(logs.directory(REGISTRY_NAME))
+
+
+def _make(
+    storage: Storage, environment: Environment, store_id: bytes | None
+) -> StoreHeader:
+    """Make the STORE file, once, however many processes try.
+
+    Args:
+        storage: where.
+        environment: clock and entropy.
+        store_id: of a store that has lost the file; `None` for a new one.
+    """
     for _ in range(MAKING_TRIES):
         lock = storage.try_lock(MAKING_NAME)
         if lock is None:
@@ -209,7 +231,9 @@ def _make(storage: Storage, environment: Environment) -> StoreHeader:
             if found is not None:
                 return found
             header = StoreHeader(
-                STORE_VERSION, environment.random_bytes(16), environment.now_ns()
+                STORE_VERSION,
+                store_id or environment.random_bytes(16),
+                environment.now_ns(),
             )
             file = storage.open(TEMPORARY_NAME, create=True)
             try:
