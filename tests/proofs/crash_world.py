@@ -133,7 +133,9 @@ def simulated() -> Generator[None]:
 
 
 @contextmanager
-def _catalogs_from(images: Images) -> Generator[None]:
+def catalogs_from(images: Images) -> Generator[None]:
+    """Open logs with these catalogs, by the logs' identities."""
+
     class ImageCatalog(Catalog):
         def open(self) -> Applied:
             image = images.get(self._identity)
@@ -150,7 +152,7 @@ def open_store(
     environment = Environment(
         clock.now_ns, lambda: clock.wall_ns / 1e9, random.Random(seed).randbytes
     )
-    with _catalogs_from(images or {}):
+    with catalogs_from(images or {}):
         engine = EmbeddedEngine(open_on_storage(storage, environment))
         store = CrashStore(Session(engine))
         for name in store.object_store_names():

@@ -12,6 +12,7 @@ from tests.torture import (
     long_put,
     power_cuts,
     processes,
+    rot,
     surroundings,
 )
 from tests.torture.frame import Campaign
@@ -28,4 +29,5 @@ CAMPAIGNS = [
     Campaign("retention beside a long put", 2, long_put.run),
     Campaign("interrupts", 2, interrupted.run),
     Campaign("surroundings", 2, surroundings.run),
+    Campaign("rot", 5, rot.run),
 ]
