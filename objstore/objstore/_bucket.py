@@ -279,7 +279,8 @@ class ObjectStore(BucketWrites):
 
         Raises:
             CursorExpiredError: while iterating: the next changes are not kept.
-            HistoryRewoundError: while iterating: the place is ahead of the log.
+            HistoryRewoundError: while iterating: the place is ahead of the log, or
+                of a copy of the store that went another way.
 
         Example:
             async for change in bucket.watch():

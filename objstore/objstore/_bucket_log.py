@@ -354,6 +354,13 @@ class BucketLog:
 
     # --- changes --------------------------------------------------------------
 
+    def time_at(self, sequence: int) -> int | None:
+        """Give when a sequence was committed; `None` when it is gone or damaged."""
+        try:
+            return self.log.read_run(sequence, 1)[0].time_ns
+        except (CorruptionError, SequenceGoneError):
+            return None
+
     def changes(self, after: int, limit: int) -> ChangePage:
         """Give changes above a sequence in log order."""
         if after < self._follower.floor:

@@ -370,6 +370,7 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.SequenceAt: lambda store, op: store.bucket(op.bucket).log.sequence_at(
         op.time_ns
     ),
+    ops.TimeAt: lambda store, op: store.bucket(op.bucket).time_at(op.sequence),
     ops.GetUsage: lambda store, op: store.bucket(op.bucket).usage(),
     ops.DueExpiries: lambda store, op: store.bucket(op.bucket).due(
         op.time_ns, op.limit, op.after

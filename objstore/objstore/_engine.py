@@ -79,6 +79,7 @@ __all__ = [
     "Snapshot",
     "Steps",
     "StoredMeta",
+    "TimeAt",
     "UpdateBucket",
     "Usage",
     "VerifyPage",
@@ -288,6 +289,14 @@ class WaitForChange(Op[int]):
     bucket: str
     after: int
     timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAt(Op[int | None]):
+    """Give when a sequence was committed; `None` when that is not known any more."""
+
+    bucket: str
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)

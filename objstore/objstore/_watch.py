@@ -89,7 +89,8 @@ class AsyncWatch:
 
     Raises:
         CursorExpiredError: while iterating: the next changes are no longer kept.
-        HistoryRewoundError: while iterating: the place is ahead of the log.
+        HistoryRewoundError: while iterating: the place is ahead of the log, or of a
+            copy of the store that went another way.
         CursorForeignError: while iterating: the cursor is of another bucket, or the
             bucket was deleted and made again.
     """
@@ -327,7 +328,8 @@ class BlockingWatch:
 
     Raises:
         CursorExpiredError: while iterating: the next changes are no longer kept.
-        HistoryRewoundError: while iterating: the place is ahead of the log.
+        HistoryRewoundError: while iterating: the place is ahead of the log, or of a
+            copy of the store that went another way.
         CursorForeignError: while iterating: the cursor is of another bucket, or the
             bucket was deleted and made again.
     """

@@ -25,6 +25,7 @@ from objstore._engine import (
     Page,
     SequenceAt,
     StoredMeta,
+    TimeAt,
     VisibleSequence,
     WaitForChange,
     call,
@@ -32,7 +33,7 @@ from objstore._engine import (
 from objstore._expiry import is_due
 from objstore._names import text_fault
 from objstore._types import EPOCH, Change
-from objstore.errors import CorruptionError
+from objstore.errors import CorruptionError, HistoryRewoundError
 from objstore_watch import (
     ChangeFilter,
     ChangeStream,
@@ -45,6 +46,7 @@ from objstore_watch import (
     NeedVisible,
     NeedWait,
     Origin,
+    Place,
     Start,
     StartAfter,
     StartAll,
@@ -52,6 +54,7 @@ from objstore_watch import (
     StartAtTime,
     StartCurrent,
     StartNew,
+    Witness,
     check_origin,
     decode_cursor,
     encode_cursor,
@@ -76,6 +79,8 @@ _STARTS: dict[str, Start] = {
     "all": StartAll(),
 }
 _START_ALLOWED = '"current", "new", "all", a sequence from 0 on, or an aware datetime'
+
+_NO_CHANGE = Witness(0, 0)
 
 Steps: TypeAlias = Generator[Op[Any], Any, None]
 Stored: TypeAlias = StoredMeta | BucketChange
@@ -211,6 +216,9 @@ class Following:
         self._now_ns = now_ns
         self._stream: ChangeStream[Stored] = ChangeStream(options.start)
         self._origin: Origin | None = None
+        given = None if options.cursor is None else options.cursor.witness
+        self._witnesses = [given or _NO_CHANGE, _NO_CHANGE]
+        """The newest change that was handed out, and that was fetched."""
 
     @property
     def has_begun(self) -> bool:
@@ -248,9 +256,15 @@ class Following:
         """Give the reader's place as text; `None` until the start is resolved."""
         place = self._stream.place
         if self._origin is not None and place is not None:
-            return encode_cursor(Cursor(self._origin, place))
+            return encode_cursor(Cursor(self._origin, place, self._witness_of(place)))
         given = self._options.cursor
         return None if given is None else encode_cursor(given)
+
+    def _witness_of(self, place: Place) -> Witness | None:
+        """Give the newest known change at or below a place."""
+        end = place.sequence
+        known = [one for one in self._witnesses if 0 < one.sequence <= end]
+        return max(known, default=None)
 
     def take(self) -> Change | None:
         """Hand out the next change; `None` is the caught-up marker.
@@ -260,6 +274,10 @@ class Following:
                 behind it.
         """
         stored = self._stream.take()
+        if not isinstance(stored, Marker):
+            self._witnesses[0] = max(
+                self._witnesses[0], Witness(stored.sequence, stored.time_ns)
+            )
         return None if isinstance(stored, Marker) else change_of(self._bucket, stored)
 
     def sleep(self, wait_s: float) -> WaitForChange:
@@ -276,6 +294,10 @@ class Following:
         """Carry one request out; only while `is_fetching`."""
         if self._origin is None:
             yield from self._check_bucket()
+            # a failed check is made again by the next step
+            origin, self._origin = self._origin, None
+            yield from self._check_history()
+            self._origin = origin
             return
         try:
             yield from self._answer()
@@ -285,6 +307,23 @@ class Following:
             if self._options.on_gap == "raise":
                 raise
             self._stream.restart()
+
+    def _check_history(self) -> Steps:
+        """Check that the bucket has the change that the cursor's history had.
+
+        A store and a copy of it that were both written on have the same identity.
+
+        Raises:
+            HistoryRewoundError: another change has its sequence.
+        """
+        cursor = self._options.cursor
+        if cursor is None or cursor.witness is None:
+            return
+        witness = cursor.witness
+        found = yield from call(TimeAt(self._bucket, witness.sequence))
+        if found is not None and found != witness.time_ns:
+            visible = yield from call(VisibleSequence(self._bucket))
+            raise HistoryRewoundError(sequence=witness.sequence, last_sequence=visible)
 
     def _check_bucket(self) -> Generator[Op[Any], Any, BucketState]:
         """Check that the bucket is the one of the cursor, and was not recreated."""
@@ -343,6 +382,8 @@ class Following:
             (change.sequence, change) for change in page.changes if self._admits(change)
         ]
         self._stream.receive_changes(wanted, page.through)
+        for change in page.changes[-1:]:
+            self._witnesses[1] = Witness(change.sequence, change.time_ns)
 
     def _admits(self, change: Stored) -> bool:
         name = None if isinstance(change, BucketChange) else change.name

@@ -373,6 +373,11 @@ class FakeEngine:
         self._changed.wait_for(lambda: bucket.sequence > op.after, op.timeout_s)
         return bucket.sequence
 
+    def _time_at(self, op: e.TimeAt) -> int | None:
+        feed = self._bucket(op.bucket).feed
+        times = [item.time_ns for item in feed if item.sequence == op.sequence]
+        return times[0] if times else None
+
     def _sequence_at(self, op: e.SequenceAt) -> int:
         feed = self._bucket(op.bucket).feed
         times = [change.sequence for change in feed if change.time_ns <= op.time_ns]

@@ -143,8 +143,9 @@ class ChangesEngine:
                 return self.sequence
             case e.GetUsage():
                 return e.Usage(0, 0, 0, self.sequence, self.floor + 1, 1)
-            case e.SequenceAt(_, time_ns):
-                return min(time_ns // SECOND_NS, self.sequence)
+            case e.SequenceAt(_, number) | e.TimeAt(_, number):
+                is_time = isinstance(op, e.SequenceAt)
+                return min(number // SECOND_NS, self.sequence) if is_time else None
             case e.Page():
                 return self._page(op)
             case e.Changes():

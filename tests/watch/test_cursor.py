@@ -13,6 +13,7 @@ from objstore_watch import (
     Cursor,
     Origin,
     Place,
+    Witness,
     check_origin,
     decode_cursor,
     encode_cursor,
@@ -25,7 +26,13 @@ PLACES = st.builds(
     sequence=st.integers(min_value=0, max_value=2**64 - 1),
     subject=st.none() | TEXTS,
 )
-CURSORS = st.builds(Cursor, st.builds(Origin, TEXTS, TEXTS, TEXTS), PLACES)
+NUMBERS = st.integers(min_value=0, max_value=2**64 - 1)
+CURSORS = st.builds(
+    Cursor,
+    st.builds(Origin, TEXTS, TEXTS, TEXTS),
+    PLACES,
+    st.none() | st.builds(Witness, NUMBERS, NUMBERS),
+)
 CURSOR = Cursor(Origin("store", "media", "7"), Place(1234, "a/b"))
 
 
@@ -95,7 +102,7 @@ def test_newer_cursor_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     text = encode_cursor(CURSOR)
     monkeypatch.undo()
 
-    with pytest.raises(BadCursorError, match=r"is of version 2\.1, .* reads 1\.1"):
+    with pytest.raises(BadCursorError, match=r"is of version 2\.1, .* reads 1\.3"):
         decode_cursor(text)
 
 
@@ -115,6 +122,17 @@ def test_cursor_of_another_maker_is_refused(fields: bytes, reason: str) -> None:
     text = urlsafe_b64encode(body + xxh3_64_digest(body)).rstrip(b"=").decode()
 
     with pytest.raises(BadCursorError, match=reason):
+        decode_cursor(text)
+
+
+@pytest.mark.parametrize("field", [b"1", b"1:", b":1", b"1:2:3", b"-1:2", b"9" * 42])
+def test_witness_that_is_none_is_refused(field: bytes) -> None:
+    """Two numbers with a colon between them, and nothing else."""
+    fields = b"\x00\x01a" * 3 + struct.pack(">H", len(field)) + field
+    body = struct.pack(">BQB", 1, 1, 2) + fields
+    text = urlsafe_b64encode(body + xxh3_64_digest(body)).rstrip(b"=").decode()
+
+    with pytest.raises(BadCursorError, match="damaged field"):
         decode_cursor(text)
 
 

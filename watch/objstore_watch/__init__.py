@@ -6,6 +6,7 @@ Knows sequences and subjects, nothing of objects; does no I/O.
 from objstore_watch._cursor import (
     Cursor,
     Origin,
+    Witness,
     check_origin,
     decode_cursor,
     encode_cursor,
@@ -52,6 +53,7 @@ __all__ = [
     "StartAtTime",
     "StartCurrent",
     "StartNew",
+    "Witness",
     "check_origin",
     "decode_cursor",
     "encode_cursor",

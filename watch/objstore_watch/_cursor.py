@@ -1,9 +1,10 @@
 """The text of a cursor: a place in one bucket of one store, for any process.
 
 Layout of version 1, big-endian, in base64url without padding: version (u8),
-sequence (u64), flags (u8, bit 0: a subject follows), then store, bucket, incarnation
-and, if flagged, subject, each a u16 length and UTF-8; at the end the XXH3-64 of all
-before it.
+sequence (u64), flags (u8, bit 0: a subject follows, bit 1: a witness), then store,
+bucket, incarnation and, if flagged, subject and witness (sequence and time in decimal,
+a colon between them), each a u16 length and UTF-8; at the end the XXH3-64 of all before
+it.
 The checksum is there so that a shortened or mistyped cursor is an error and never
 another place; it is no protection against forgery.
 """
@@ -14,6 +15,7 @@ import base64
 import binascii
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xxhash import xxh3_64_digest
 
@@ -26,6 +28,11 @@ _HEAD = struct.Struct(">BQB")
 _LENGTH = struct.Struct(">H")
 _CHECKSUM_BYTES = 8
 _HAS_SUBJECT = 1
+_HAS_WITNESS = 2
+_ORIGIN_FIELDS = 3
+_WITNESS_LETTERS_MAX = 41
+"""Two numbers of 64 bits."""
+_FLAGS_MAX = _HAS_SUBJECT | _HAS_WITNESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +52,23 @@ class Origin:
         )
 
 
+class Witness(NamedTuple):
+    """A change at or below a place, by which its history is known again.
+
+    Two copies of one store go on with the same sequences, at other times.
+    """
+
+    sequence: int
+    time_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """A place and the bucket it belongs to."""
 
     origin: Origin
     place: Place
+    witness: Witness | None = None
 
 
 def encode_cursor(cursor: Cursor) -> str:
@@ -61,6 +79,9 @@ def encode_cursor(cursor: Cursor) -> str:
     if place.subject is not None:
         flags |= _HAS_SUBJECT
         fields.append(place.subject)
+    if cursor.witness is not None:
+        flags |= _HAS_WITNESS
+        fields.append(f"{cursor.witness.sequence}:{cursor.witness.time_ns}")
     body = bytearray(_HEAD.pack(CURSOR_VERSION, place.sequence, flags))
     for field in fields:
         raw = field.encode()
@@ -78,17 +99,27 @@ def decode_cursor(text: str) -> Cursor:
     """
     body = _checked_body(text)
     version, sequence, flags = _HEAD.unpack_from(body)
-    if version != CURSOR_VERSION or flags > _HAS_SUBJECT:
+    if version != CURSOR_VERSION or flags > _FLAGS_MAX:
         raise BadCursorError(
             cursor=text,
             reason=f"is of version {version}.{flags}, this library reads "
-            f"{CURSOR_VERSION}.{_HAS_SUBJECT} and older",
+            f"{CURSOR_VERSION}.{_FLAGS_MAX} and older",
         )
     fields = _fields_of(text, body)
-    if len(fields) != 3 + flags:
+    if len(fields) != _ORIGIN_FIELDS + flags.bit_count():
         raise BadCursorError(cursor=text, reason="has a wrong number of fields")
-    subject = fields[3] if flags else None
-    return Cursor(Origin(*fields[:3]), Place(sequence, subject))
+    subject = fields[_ORIGIN_FIELDS] if flags & _HAS_SUBJECT else None
+    witness = _witness_of(text, fields[-1]) if flags & _HAS_WITNESS else None
+    origin = Origin(*fields[:_ORIGIN_FIELDS])
+    return Cursor(origin, Place(sequence, subject), witness)
+
+
+def _witness_of(text: str, field: str) -> Witness:
+    sequence, colon, time_ns = field.partition(":")
+    is_number = sequence.isdecimal() and time_ns.isdecimal() and field.isascii()
+    if not colon or not is_number or len(field) > _WITNESS_LETTERS_MAX:
+        raise BadCursorError(cursor=text, reason="has a damaged field")
+    return Witness(int(sequence), int(time_ns))
 
 
 def check_origin(found: Origin, expected: Origin) -> None:
