@@ -29,5 +29,5 @@ CAMPAIGNS = [
     Campaign("retention beside a long put", 2, long_put.run),
     Campaign("interrupts", 2, interrupted.run),
     Campaign("surroundings", 2, surroundings.run),
-    Campaign("rot", 5, rot.run),
+    Campaign("rot", 6, rot.run),
 ]
