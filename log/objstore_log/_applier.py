@@ -51,46 +51,17 @@ class Applier:
     def open_catalog(self) -> Applied:
         """Open the catalog; give the place from which the log has to be read."""
         applied = self._core.catalog.open()
-        if not self._is_of_this_log(applied):
+        if not self.is_in_log(applied):
             _logger.warning(
                 "%s: the catalog is of another history, it is rebuilt",
                 self._core.storage.path,
             )
             applied = self._core.catalog.reset()
-            while not self._is_of_this_log(applied):
+            while not self.is_in_log(applied):
                 # another process has put its own there meanwhile, as bad as the last
                 applied = self._core.catalog.reset()
         self._applied = applied
         return applied
-
-    def _is_of_this_log(self, applied: Applied) -> bool:
-        return self.is_in_log(applied) or self._has_lost(applied)
-
-    def _has_lost(self, applied: Applied) -> bool:
-        """Say whether the log had that commit, and damage took it.
-
-        The catalog then knows names that nobody else does. Another history has no
-        damage where the commit should be, or ends before it.
-        """
-        core = self._core
-        head = core.head_file.read()
-        segment = core.segments.get(applied.segment)
-        if segment is not None and not segment.knows_itself():
-            return True
-        if head is None or (head.segment, head.durable_sequence) < (
-            applied.segment,
-            applied.sequence,
-        ):
-            return False
-        if segment is None or segment.file.size() < applied.position:
-            return True
-        place = applied.position - 1
-        return any(
-            isinstance(item, Damage) and item.position <= place < item.end
-            for item in segment.scan(
-                SEGMENT_HEADER_BYTES, segment.file.size(), verify_bodies=False
-            )
-        )
 
     def is_in_log(self, applied: Applied) -> bool:
         """Say whether the log has exactly that commit, or had it until damage came."""
@@ -98,7 +69,7 @@ class Applier:
             return True
         header = self._commit_at(applied)
         if header is None:
-            return self._is_damaged_at(applied)
+            return self._has_lost(applied)
         self._core.last_time_ns = max(self._core.last_time_ns, header.time_ns)
         return True
 
@@ -124,28 +95,40 @@ class Applier:
         )
         return header if is_it else None
 
-    def _is_damaged_at(self, applied: Applied) -> bool:
-        """Say whether a commit that the head states is lost in a damaged stretch.
+    def _has_lost(self, applied: Applied) -> bool:
+        """Say whether the log had that commit, and damage took it.
 
-        The catalog alone knows then what else was lost there; one made anew would
-        show the names as they were before.
+        The catalog then knows names that nobody else does; one made anew would show
+        them as they were before. Another history has no damage where the commit
+        should be, or ends before it.
         """
-        head = self._core.head_file.newest
-        segment = self._core.segments.get(applied.segment)
-        if head is None or segment is None:
+        core = self._core
+        segment = core.segments.get(applied.segment)
+        if segment is not None and not segment.knows_itself():
+            return True
+        if not self._was_durable(applied, segment):
             return False
-        durable = (head.segment, head.durable_position)
-        is_below = durable >= (applied.segment, applied.position)
-        if not is_below or head.durable_sequence < applied.sequence:
-            return False
+        if segment is None or segment.file.size() < applied.position:
+            return True
         place = applied.position - COMMIT_BYTES
         with suppress(FileNotFoundError):
             end = segment.file.size()
             for item in segment.scan(SEGMENT_HEADER_BYTES, end, verify_bodies=False):
                 if isinstance(item, Damage) and item.position <= place < item.end:
-                    self._core.note_damage(segment, item)
+                    core.note_damage(segment, item)
                     return True
         return False
+
+    def _was_durable(self, applied: Applied, segment: Segment | None) -> bool:
+        """Say whether the head, or the next segment, states that there was a commit."""
+        head = self._core.head_file.read()
+        if head is not None:
+            stated = head.segment, head.durable_position
+            has_it = head.durable_sequence >= applied.sequence
+            return has_it and stated >= (applied.segment, applied.position)
+        if segment is None or self._core.segments.following(segment) is None:
+            return False
+        return self._core.segments.usable(segment) >= applied.position
 
     def apply(self) -> bool:
         """Apply every durable commit of the overlay.
