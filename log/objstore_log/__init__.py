@@ -8,6 +8,7 @@ their subjects must be at. The format is written down in docs/format.md.
 from objstore_log._catalog import Catalog, CatalogDamagedError, Projection
 from objstore_log._core import LogOptions, SegmentDamage
 from objstore_log._file_storage import FileStorage
+from objstore_log._frozen import FrozenLog, FrozenSegment, frozen_files
 from objstore_log._head_slot import (
     STORE_BYTES,
     STORE_VERSION,
@@ -31,6 +32,7 @@ from objstore_log._record import (
     subject_of,
 )
 from objstore_log._scrub import FoundDamage, ScrubPage, ScrubToken
+from objstore_log._segment_copy import SegmentCopy, is_same_segment, write_head
 from objstore_log._segments import Environment, log_id_in
 from objstore_log._snapshot import LogSnapshot
 from objstore_log._space import Needs, ReclaimResult, SegmentPin
@@ -50,6 +52,8 @@ __all__ = [
     "FeedPage",
     "FileStorage",
     "FoundDamage",
+    "FrozenLog",
+    "FrozenSegment",
     "Guard",
     "GuardTotals",
     "Kind",
@@ -65,6 +69,7 @@ __all__ = [
     "Record",
     "ScrubPage",
     "ScrubToken",
+    "SegmentCopy",
     "SegmentDamage",
     "SegmentPin",
     "Storage",
@@ -75,8 +80,11 @@ __all__ = [
     "decode_store_header",
     "encode_runs",
     "encode_store_header",
+    "frozen_files",
+    "is_same_segment",
     "log_id_in",
     "patience",
     "subject_of",
     "uninterrupted",
+    "write_head",
 ]

@@ -209,7 +209,7 @@ class Committer:
         length = sum(ticket.length for ticket in tickets)
         count = sum(len(ticket.records) for ticket in tickets)
         if self._must_roll(length, count):
-            self._sync_active()
+            self.sync_active()
             roll(core)
         first = core.progress.written.sequence + 1
         admitted = self._admit(tickets, first)
@@ -358,7 +358,7 @@ class Committer:
             # the head is a lower bound; the next holder of the lock looks above it
             _logger.warning("%s: publishing: %s", self._core.storage.path, error)
 
-    def _sync_active(self) -> None:
+    def sync_active(self) -> None:
         """Make all that is written durable, as before every roll."""
         core = self._core
         if core.progress.durable != core.progress.written:
@@ -391,7 +391,7 @@ class Committer:
         with self.locked(is_wanted), self._core.mutex:
             prepare_tail(self._core)
             if self._core.progress.durable != self._core.progress.written:
-                self._sync_active()
+                self.sync_active()
                 self._publish()
 
     def close_batches(self, is_wanted: Callable[[], bool]) -> None:
@@ -405,7 +405,7 @@ class Committer:
             self._write(_Batch([], [], encoded, is_visible=True))
             if core.options.is_relaxed:
                 with core.mutex:
-                    self._sync_active()
+                    self.sync_active()
                     self._publish()
 
 

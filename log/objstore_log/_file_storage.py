@@ -21,6 +21,7 @@ from pathlib import Path
 
 from objstore_log._plain_name import check_plain_name
 from objstore_log._posix import (
+    clone_blocks,
     data_bytes,
     is_unsupported,
     punch_hole,
@@ -71,7 +72,7 @@ class PosixFile:
         self._is_locked = False
         self._can_read_nowait = _RWF_NOWAIT is not None
         with _fork_guard:
-            self._descriptor = os.open(path, flags | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
             _open_files.add(self)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -153,7 +154,26 @@ class PosixFile:
         start_write_back(self._descriptor, position, length)
 
     def punch(self, position: int, length: int) -> bool:
+        # under another name it may be the copy that somebody relies on
+        if os.fstat(self._descriptor).st_nlink > 1:
+            return False
         return punch_hole(self._descriptor, position, length)
+
+    def clone(self, source: PosixFile, length: int) -> bool:
+        """Become the beginning of another file, sharing its blocks where possible.
+
+        Returns:
+            False when the file system cannot; then nothing has changed.
+        """
+        if not clone_blocks(source._descriptor, self._descriptor):
+            return False
+        os.ftruncate(self._descriptor, length)
+        return True
+
+    def forget_cached(self) -> None:
+        """Have what was synced read from the disk next time; a hint."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def data_bytes(self, position: int, length: int) -> int:
         return data_bytes(self._descriptor, position, length)
@@ -245,6 +265,7 @@ class FileStorage:
         *,
         create: bool = False,
         force_network: bool = False,
+        read_only: bool = False,
     ) -> None:
         """Use the directory at `path`.
 
@@ -252,6 +273,7 @@ class FileStorage:
             path: the directory; made absolute, so a later chdir does not matter.
             create: make it and its parents, durably, when missing.
             force_network: take it although it is on a network file system.
+            read_only: open files for reading alone, as a read-only mount asks for.
 
         Raises:
             NotSupportedError: it is on a network file system.
@@ -259,6 +281,7 @@ class FileStorage:
             NotADirectoryError: it is something else.
         """
         self._directory = Path(path).absolute()
+        self._flags = os.O_RDONLY if read_only else os.O_RDWR
         self.path = str(self._directory)
         missing = _missing_directories(self._directory)
         if missing and not create:
@@ -275,7 +298,8 @@ class FileStorage:
             )
 
     def open(self, name: str, *, create: bool = False) -> PosixFile:
-        return PosixFile(self._join(name), name, os.O_CREAT if create else 0)
+        flags = self._flags | (os.O_CREAT if create else 0)
+        return PosixFile(self._join(name), name, flags)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self._directory.iterdir())
@@ -285,7 +309,8 @@ class FileStorage:
         if create:
             with contextlib.suppress(FileExistsError):
                 path.mkdir()
-        return FileStorage(path, force_network=True)
+        read_only = self._flags == os.O_RDONLY
+        return FileStorage(path, force_network=True, read_only=read_only)
 
     def replace(self, source: str, target: str) -> None:
         self._join(source).replace(self._join(target))

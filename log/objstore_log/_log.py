@@ -14,6 +14,7 @@ from objstore_log._commit import Committer
 from objstore_log._commit_loop import CommitLoop
 from objstore_log._core import Listener, LogCore, LogOptions, SegmentDamage
 from objstore_log._feed_bytes import FeedBytes
+from objstore_log._frozen import Freezer
 from objstore_log._head_slot import Head
 from objstore_log._interrupts import uninterrupted
 from objstore_log._progress import End
@@ -77,6 +78,7 @@ class Log:
         self._reclaimer = Reclaimer(self._core, self._committer, self._reader)
         self._scrubber = Scrubber(self._core, self._reader)
         self._announcer = Announcer(self._core)
+        self.freezer = Freezer(self._core, self._committer, time.sleep)
         self._loop = CommitLoop(self._core, self._committer, self._apply_when_many)
         self._applying: threading.Thread | None = None
         self._waiters = Waiters(self._core.catch_up)

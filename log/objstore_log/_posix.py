@@ -19,6 +19,7 @@ from objstore_log.errors import NotSupportedError
 _SYNC_FILE_RANGE_WRITE = 2
 _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
+_FICLONE = 0x40049409
 _UNSUPPORTED_CODES = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
 
 _NETWORK_TYPES = frozenset(
@@ -106,6 +107,21 @@ def punch_hole(descriptor: int, position: int, length: int) -> bool:
             return False
         if code != errno.EINTR:
             raise OSError(code, os.strerror(code))
+    return True
+
+
+def clone_blocks(source: int, target: int) -> bool:
+    """Let a file share all blocks of another one; `False` where that cannot be."""
+    if sys.platform != "linux":
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        # each file system has its own way to say that it cannot
+        cannot = {errno.EINVAL, errno.ENOTTY, errno.EXDEV, errno.EPERM, errno.EBADF}
+        if error.errno in cannot or is_unsupported(error):
+            return False
+        raise
     return True
 
 

@@ -384,8 +384,13 @@ def publish_rolling(core: LogCore) -> None:
         core.head_file.publish(rolling)
 
 
-def roll(core: LogCore) -> None:
-    """Seal the active segment and start the next. The caller synced it before."""
+def roll(core: LogCore, first_sequence: int | None = None) -> None:
+    """Seal the active segment and start the next. The caller synced it before.
+
+    Args:
+        core: the log.
+        first_sequence: of the next segment; the following one unless given.
+    """
     written = core.progress.written
     assert core.progress.durable == written, "a segment is synced before it is sealed"
     active = core.segments.active
@@ -397,7 +402,7 @@ def roll(core: LogCore) -> None:
         core.last_time_ns,
         written.position,
     )
-    _start_segment(core, active, written.position, [])
+    _start_segment(core, active, written.position, [], first_sequence)
 
 
 def _leave_gap(core: LogCore, ended: Segment) -> None:

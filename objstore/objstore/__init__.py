@@ -17,10 +17,12 @@ from objstore._names import (
     OBJ_STREAM_TEMPLATE,
     VALID_BUCKET_RE,
 )
+from objstore._operations_restore import restore_backup
 from objstore._operations_write import PutOptions
 from objstore._reader import ObjectReader
 from objstore._store import Store, connect
 from objstore._types import (
+    BackupReport,
     Change,
     Damage,
     Listing,
@@ -47,6 +49,7 @@ __all__ = [
     "OBJ_STREAM_TEMPLATE",
     "VALID_BUCKET_RE",
     "AwaitedWatch",
+    "BackupReport",
     "Capability",
     "Change",
     "Damage",
@@ -68,5 +71,6 @@ __all__ = [
     "VerifyReport",
     "Watch",
     "connect",
+    "restore_backup",
 ]
 __all__ += errors.__all__

@@ -20,6 +20,12 @@ from objstore import _engine as ops
 from objstore._bucket_log import BucketLog
 from objstore._bucket_metas import page_of_snapshot
 from objstore._bucket_state import SEALED
+from objstore._embedded_backup import (
+    freeze_bucket,
+    freeze_registry,
+    get_directory,
+    leave_gap,
+)
 from objstore._embedded_errors import bucket_of, explained, read_pinned, refused
 from objstore._embedded_store import EmbeddedStore
 from objstore._engine import Capability, Engine, Op
@@ -380,6 +386,10 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.VerifyRecords: lambda store, op: store.space(op.bucket).scrub(op.token),
     ops.Damaged: lambda store, op: store.space(op.bucket).damaged(),
     ops.RepairCatalog: lambda store, op: store.space(op.bucket).repair_catalog(),
+    ops.GetDirectory: get_directory,
+    ops.FreezeRegistry: freeze_registry,
+    ops.FreezeBucket: freeze_bucket,
+    ops.LeaveGap: leave_gap,
 }
 _CLEARING: Final = (
     ops.DeleteBucket,
@@ -412,6 +422,9 @@ _WHOLE: Final = frozenset(
         ops.Append,
         ops.CreateBucket,
         ops.DeleteBucket,
+        ops.FreezeBucket,
+        ops.FreezeRegistry,
+        ops.LeaveGap,
         ops.Pin,
         ops.Reclaim,
         ops.RemoveLeftovers,

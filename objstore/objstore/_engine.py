@@ -31,6 +31,8 @@ from objstore._engine_values import (
     Chunk,
     DamageFound,
     Extent,
+    FrozenBucket,
+    FrozenRegistry,
     Meta,
     PinHandle,
     Reclaimed,
@@ -60,9 +62,15 @@ __all__ = [
     "DueExpiries",
     "Engine",
     "Extent",
+    "FreezeBucket",
+    "FreezeRegistry",
+    "FrozenBucket",
+    "FrozenRegistry",
     "GetBucket",
+    "GetDirectory",
     "GetUsage",
     "Last",
+    "LeaveGap",
     "ListBuckets",
     "Meta",
     "Op",
@@ -361,6 +369,37 @@ class RepairCatalog(Op[bool]):
     """Check the catalog against the log and rebuild it if it differs; True if so."""
 
     bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetDirectory(Op[str | None]):
+    """Give the directory that the store is in; `None` when it is in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeRegistry(Op[FrozenRegistry]):
+    """Hold the registry's log still at its durable end, for a backup."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeBucket(Op[FrozenBucket]):
+    """Hold a bucket's log still at its durable end; only reclaiming waits.
+
+    Raises `BucketNotFoundError` when that incarnation of it is deleted.
+    """
+
+    bucket: str | None
+    """`None` for an unclaimed log."""
+    number: int
+    incarnation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveGap(Op[None]):
+    """Leave so many sequences of a bucket out, so that places there are told."""
+
+    bucket: str
+    count: int
 
 
 class Engine(Protocol):

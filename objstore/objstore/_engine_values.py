@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol, TypeAlias
 
+from objstore_log import FrozenLog
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 ChangeKind: TypeAlias = Literal["put", "meta", "delete", "link", "expire"]
 BucketChangeKind: TypeAlias = Literal["seal", "config"]
@@ -195,3 +197,32 @@ class PinHandle(Protocol):
     def release(self) -> None:
         """Let go."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenRegistry:
+    """The registry's log held still, and the buckets that it then has."""
+
+    log: FrozenLog
+    held: PinHandle
+    """Lets it go on."""
+    buckets: Mapping[str, tuple[int, str]]
+    """Name to the number of its log and its incarnation."""
+    unclaimed: tuple[int, ...]
+    """Numbers of logs of which damage hides whose they are."""
+    damaged: tuple[str, ...]
+    """Names of which damage hides what they are."""
+    store_file: bytes
+    """What makes a directory this store."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenBucket:
+    """A bucket's log held still."""
+
+    number: int
+    log: FrozenLog
+    held: PinHandle
+    """Lets it go on."""
+    damage: str | None = None
+    """Why nobody can open it; then its files are given as they are."""

@@ -184,6 +184,11 @@ class Registry:
         self._follow()
         return list(self._damaged)
 
+    @property
+    def through(self) -> int:
+        """Give the sequence that the last answer was as of."""
+        return self._through
+
     def is_gone(self, number: int) -> bool:
         """Say whether the log of that number was a bucket's that is deleted."""
         self._follow()

@@ -20,10 +20,17 @@ from objstore._config import (
 from objstore._engine import Capability, Engine, Steps
 from objstore._handles import AsyncSession, Handle, Session
 from objstore._loop_wake import in_thread
+from objstore._operations_backup import backup_store
 from objstore._operations_retention import run_retention
 from objstore._operations_write import Progress
 from objstore._schedule import RetentionSchedule
-from objstore._types import Damage, Duration, RetentionReport, VerifyReport
+from objstore._types import (
+    BackupReport,
+    Damage,
+    Duration,
+    RetentionReport,
+    VerifyReport,
+)
 from objstore.errors import BadStoreError, NotSupportedError
 
 DEFAULT_URL = "./objstore-data"
@@ -286,6 +293,43 @@ class Store(StoreBase):
             What is damaged, with every name that shares it.
         """
         steps = checks.verify_store(self._engine, repair=repair, progress=progress)
+        return await self._run(steps)
+
+    async def backup(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        keep: int | None = None,
+        progress: Progress | None = None,
+    ) -> BackupReport:
+        """Add a generation to a directory of backups; this store may be in use.
+
+        Guarantee: a generation appears whole, synced and read back, or not at all, and
+        is a store by itself. Each bucket in it is as it was, durable, at one moment;
+        what was acknowledged before the call is in it. Meanwhile only retention waits.
+        Buckets in memory of a store in files are left out.
+
+        Args:
+            target: The directory; made when missing.
+            keep: How many generations stay there; all unless given.
+            progress: Called with the bytes that are done and their total so far.
+
+        Returns:
+            What was copied, what an earlier generation had, and what was damaged
+            before: damage is copied as it is, and named.
+
+        Raises:
+            BadStoreError: the directory is not apart from the store's, or holds other
+                things or another store's backups.
+            BusyError: another backup is being made there.
+            StorageError: the system refuses, or the copy reads differently.
+
+        Example:
+            report = await store.backup("./backups", keep=7)
+            assert not report.damaged
+        """
+        path = os.fsdecode(target)
+        steps = backup_store(self._engine, path, keep=keep, progress=progress)
         return await self._run(steps)
 
     async def aclose(self) -> None:

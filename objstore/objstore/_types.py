@@ -225,3 +225,19 @@ class VerifyReport:
     """Bytes that were read."""
     damaged: list[Damage] = field(default_factory=list[Damage], hash=False)
     """Every name and version that shares damaged content."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What a backup, or the restoring of one, has made."""
+
+    path: str
+    """The directory that it made: a store."""
+    buckets: dict[str, int] = field(hash=False)
+    """The last sequence of each bucket in it."""
+    bytes_copied: int = 0
+    """Bytes of segments that were copied and read back."""
+    bytes_reused: int = 0
+    """Bytes of segments that an earlier generation had already."""
+    damaged: list[Damage] = field(default_factory=list[Damage], hash=False)
+    """What was damaged before it was copied; it was copied as it is."""

@@ -12,6 +12,7 @@ from objstore import _store
 from objstore._blocking_bucket import ObjectReader, ObjectStore, ObjectWriter
 from objstore._config import ObjectStoreConfig, Sync
 from objstore._handles import Session, twin
+from objstore._operations_restore import restore_backup_blocking as restore_backup
 from objstore._store import (
     RETENTION_INTERVAL_S,
     StoreBase,
@@ -22,7 +23,15 @@ from objstore._store import (
 from objstore._types import Duration
 from objstore._watch import BlockingWatch as Watch
 
-__all__ = ["ObjectReader", "ObjectStore", "ObjectWriter", "Store", "Watch", "open"]
+__all__ = [
+    "ObjectReader",
+    "ObjectStore",
+    "ObjectWriter",
+    "Store",
+    "Watch",
+    "open",
+    "restore_backup",
+]
 
 
 class Store(StoreBase):
@@ -31,6 +40,8 @@ class Store(StoreBase):
     Every call does, takes, gives and raises what its twin on `objstore.Store` does.
     """
 
+    backup = twin(_store.Store.backup)
+    """Add a generation to a directory of backups; this store may be in use."""
     delete_object_store = twin(_store.Store.delete_object_store)
     """Delete a bucket and everything in it."""
     object_store_names = twin(_store.Store.object_store_names)

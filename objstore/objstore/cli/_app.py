@@ -53,6 +53,7 @@ _COMMANDS = {
     "ln": "_names:ln",
     "watch": "_watch:watch",
     "verify": "_space:verify",
+    "backup": "_backup:backup",
     "demo": "_demo:demo",
     "completion": "_about:completion",
     "version": "_about:version",

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from objstore import Change, ObjectInfo, ObjectStoreStatus, VerifyReport
+from objstore import Change, Damage, ObjectInfo, ObjectStoreStatus, VerifyReport
 from objstore.cli._values import KIB, size_text
 
 SIZE_WIDTH = 12
@@ -115,15 +115,20 @@ def object_lines(info: ObjectInfo) -> Iterator[str]:
         yield f"{'chunk_size:':<16}{info.options.max_chunk_size}"
 
 
-def verify_lines(report: VerifyReport) -> Iterator[str]:
-    """Give the result of a check."""
-    for damage in report.damaged:
+def damage_lines(damaged: list[Damage]) -> Iterator[str]:
+    """Give what is damaged, one a line."""
+    for damage in damaged:
         name = "" if damage.name is None else damage.name
         version = "" if damage.seq is None else f" at sequence {damage.seq}"
         yield (
             f"damaged: {damage.bucket}/{name}{version} (segment {damage.segment:016x}, "
             f"position {damage.position}): {damage.reason}"
         )
+
+
+def verify_lines(report: VerifyReport) -> Iterator[str]:
+    """Give the result of a check."""
+    yield from damage_lines(report.damaged)
     verdict = "nothing is damaged" if report.ok else f"{len(report.damaged)} damaged"
     yield (
         f"checked {report.objects:,} objects, read {size_text(report.bytes)}: {verdict}"
