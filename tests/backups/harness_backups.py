@@ -6,6 +6,14 @@ from typing import Any
 import objstore
 from objstore import blocking
 
+SEGMENT_BYTES = 64 * 1024
+OBJECT_BYTES = 20_000
+
+
+def content_of(number: int) -> bytes:
+    """Give the content of an object, which is like no other one's."""
+    return bytes((number * 7 + place) % 251 for place in range(OBJECT_BYTES))
+
 
 def generations(target: Path) -> list[Path]:
     """Give the finished generations, oldest first."""

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.backups.conftest import content_of
-from tests.backups.harness_backups import generations, state_at, state_of
+from tests.backups.harness_backups import (
+    content_of,
+    generations,
+    state_at,
+    state_of,
+)
 
 import objstore
 from objstore import BadStoreError, BusyError, blocking
@@ -86,7 +90,7 @@ def test_no_file_of_the_store_is_in_a_backup(
     """What happens to a file of the store happens to no backup."""
     store.backup(target)
 
-    files = [path for path in Path(store.url).rglob("*.seg")]
+    files = list(Path(store.url).rglob("*.seg"))
     assert files
     assert {1} == {path.stat().st_nlink for path in files}
 
@@ -157,7 +161,7 @@ def test_damage_is_copied_and_named(store: blocking.Store, target: Path) -> None
 
 def _damage_one(store: Path) -> tuple[Path, str]:
     """Turn a byte of the first object's content around."""
-    place = sorted((store / "logs" / "00000001").glob("*.seg"))[0]
+    place = min((store / "logs" / "00000001").glob("*.seg"))
     data = bytearray(place.read_bytes())
     data[data.index(content_of(0)[:64]) + 500] ^= 1
     place.write_bytes(data)
@@ -174,7 +178,7 @@ def test_bucket_that_nobody_can_open_is_copied_as_it_is(
     log = path / "logs" / "00000001"
     for name in ("head", "catalog.sqlite"):
         (log / name).unlink()
-    last = sorted(log.glob("*.seg"))[-1]
+    last = max(log.glob("*.seg"))
     last.write_bytes(bytes(256) + last.read_bytes()[256:])
 
     with objstore.open(path, create=False) as opened:
@@ -192,7 +196,7 @@ def test_copy_of_a_bucket_is_known_to_be_cut(
 ) -> None:
     """A generation whose last segment lost its end says that it is damaged."""
     report = store.backup(target)
-    last = sorted(Path(report.path, "logs", "00000001").glob("*.seg"))[-1]
+    last = max(Path(report.path, "logs", "00000001").glob("*.seg"))
     os.truncate(last, last.stat().st_size - 100)
 
     with objstore.open(report.path, create=False) as copy:
@@ -268,7 +272,7 @@ def test_failed_backup_gives_back_what_it_held(
     with pytest.raises(KeyboardInterrupt):
         store.backup(target, progress=fail)
 
-    assert ["BACKUPS", "BACKUPS.lock"] == sorted(os.listdir(target))
+    assert ["BACKUPS", "BACKUPS.lock"] == sorted(path.name for path in target.iterdir())
     for number in range(12):
         store.object_store("b").delete(f"o{number:02}")
     assert store.run_retention().bytes_reclaimed
