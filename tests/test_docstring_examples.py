@@ -7,6 +7,7 @@ import inspect
 import io
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from types import FunctionType
 
 import pytest
@@ -60,8 +61,11 @@ def test_calls_that_matter_have_an_example() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("place", EXAMPLES)
-async def test_docstring_example_runs(place: str) -> None:
+async def test_docstring_example_runs(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An example runs with a store, and a bucket with one object, at hand."""
+    monkeypatch.chdir(tmp_path)
     async with objstore.connect("memory:") as store:
         bucket = await store.create_object_store("b")
         await bucket.put("report", b"content")

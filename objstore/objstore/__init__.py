@@ -33,6 +33,7 @@ from objstore._types import (
     ObjectStoreStatus,
     Placement,
     RetentionReport,
+    TreeReport,
     VerifyReport,
 )
 from objstore._watch import AsyncWatch as Watch
@@ -68,6 +69,7 @@ __all__ = [
     "PutOptions",
     "RetentionReport",
     "Store",
+    "TreeReport",
     "VerifyReport",
     "Watch",
     "connect",

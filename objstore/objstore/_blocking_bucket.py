@@ -110,6 +110,10 @@ class ObjectStore(BucketBase):
     """Describe this bucket."""
     seal = twin(_bucket.ObjectStore.seal)
     """Refuse changes of objects from now on; cannot be undone."""
+    export_tree = twin(_bucket.ObjectStore.export_tree)
+    """Write each object to a file of its own, and what is said of it to a manifest."""
+    import_tree = twin(_bucket.ObjectStore.import_tree)
+    """Store each file of a directory tree, as its manifest says if it has one."""
     verify = twin(_bucket.ObjectStore.verify)
     """Check every stored record, and every live object against its digest."""
 

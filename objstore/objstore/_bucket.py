@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from anyio import ResourceGuard
 
 from objstore import _operations_bucket as buckets
+from objstore import _operations_export as exports
+from objstore import _operations_import as imports
 from objstore import _operations_list as lists
 from objstore import _operations_read as reads
 from objstore import _operations_verify as checks
@@ -16,7 +18,13 @@ from objstore._bucket_writes import BucketWrites
 from objstore._handles import Handle
 from objstore._operations_write import Progress
 from objstore._reader import ObjectReader, open_place
-from objstore._types import Listing, ObjectInfo, ObjectStoreStatus, VerifyReport
+from objstore._types import (
+    Listing,
+    ObjectInfo,
+    ObjectStoreStatus,
+    TreeReport,
+    VerifyReport,
+)
 from objstore._watch import AsyncWatch
 from objstore._watch_steps import OnGap, WatchStart, watch_options
 
@@ -343,3 +351,82 @@ class ObjectStore(BucketWrites):
         return await self._run(
             checks.verify_bucket(self._scope, prefix, repair=repair, progress=progress)
         )
+
+    # --- directory trees ----------------------------------------------------------
+
+    async def export_tree(
+        self,
+        directory: str | os.PathLike[str],
+        prefix: str = "",
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> TreeReport:
+        """Write each object to a file of its own, and what is said of it to a manifest.
+
+        Guarantee: a file appears whole, verified and synced, with the object's time.
+        Nothing outside of the directory is written, nothing in it is removed. What is
+        there with the right digest is left, so a second call goes on with a first.
+
+        Args:
+            directory: Where the files go; made when missing.
+            prefix: What the names begin with; it is left out of the paths.
+            dry_run: Only look.
+            progress: As in `put`, over all objects.
+
+        Raises:
+            BusyError: another export writes there.
+            StorageError: the system refuses.
+
+        Example:
+            report = await bucket.export_tree("./tree")
+            assert not report.skipped
+        """
+        steps = exports.export_tree(
+            self._scope,
+            os.fsdecode(directory),
+            prefix,
+            dry_run=dry_run,
+            progress=progress,
+        )
+        return await self._run(steps)
+
+    async def import_tree(
+        self,
+        directory: str | os.PathLike[str],
+        prefix: str = "",
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> TreeReport:
+        """Store each file of a directory tree, as its manifest says if it has one.
+
+        Guarantee: a file that is not what was exported is not stored, but named. What
+        the bucket has with the right digest is left. Symbolic links are not followed.
+
+        Args:
+            directory: An exported tree, or any other.
+            prefix: What the names are to begin with.
+            dry_run: Only look.
+            progress: As in `put`, over all files.
+
+        Returns:
+            What was stored; the time of each file is in the metadata as `mtime`.
+
+        Raises:
+            ObjStoreError: as `put`.
+            StorageError: the directory cannot be read.
+
+        Example:
+            await bucket.export_tree("./tree")
+            report = await bucket.import_tree("./tree", "again/")
+            assert not report.damaged
+        """
+        steps = imports.import_tree(
+            self._scope,
+            os.fsdecode(directory),
+            prefix,
+            dry_run=dry_run,
+            progress=progress,
+        )
+        return await self._run(steps)

@@ -131,7 +131,8 @@ async def restore_backup(
         StorageError: the system refuses.
 
     Example:
-        report = await objstore.restore_backup("./backups", "./restored")
+        await store.backup("./backups")
+        report = await restore_backup("./backups", "./restored")
         assert not report.damaged
     """
     steps = restore_steps(RestorePlace(backup, target, generation), progress)

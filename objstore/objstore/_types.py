@@ -241,3 +241,23 @@ class BackupReport:
     """Bytes of segments that an earlier generation had already."""
     damaged: list[Damage] = field(default_factory=list[Damage], hash=False)
     """What was damaged before it was copied; it was copied as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeReport:
+    """What an export to a directory tree, or an import from one, did or would do."""
+
+    path: str
+    """The directory."""
+    transferred: int = 0
+    """Objects and links that were written."""
+    unchanged: int = 0
+    """Those that were there already."""
+    bytes: int = 0
+    """Content bytes that were transferred."""
+    skipped: dict[str, str] = field(default_factory=dict[str, str], hash=False)
+    """What was left out, by its name or path, with the reason."""
+    damaged: dict[str, str] = field(default_factory=dict[str, str], hash=False)
+    """What is not what it was, and was left out, with the reason."""
+    dry_run: bool = False
+    """Whether nothing was changed."""

@@ -235,7 +235,7 @@ class ObjectAlreadyExists(PreconditionFailedError, FileExistsError):  # noqa: N8
 
 
 class BadStoreError(BadValueError):
-    """An option with which a store is to be opened is not allowed."""
+    """An option of a store, or a place that a backup is to have, is not allowed."""
 
 
 class BadBucketError(BadValueError):

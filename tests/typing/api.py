@@ -10,6 +10,7 @@ from typing import assert_type
 import objstore
 from objstore import (
     AwaitedWatch,
+    BackupReport,
     Capability,
     Change,
     Damage,
@@ -19,6 +20,7 @@ from objstore import (
     ObjectMeta,
     ObjectStoreStatus,
     RetentionReport,
+    TreeReport,
     VerifyReport,
     blocking,
 )
@@ -46,6 +48,10 @@ async def use_store() -> None:
         assert_type(await store.object_store_names(), list[str])
         assert_type(await store.run_retention(dry_run=True), RetentionReport)
         assert_type(await store.verify(repair=True, progress=print), VerifyReport)
+        backup = await store.backup(Path("backups"), keep=7, progress=print)
+        assert_type(backup, BackupReport)
+    restored = await objstore.restore_backup("backups", "new", generation="1")
+    assert_type(restored, BackupReport)
 
 
 async def pieces() -> AsyncIterator[bytes]:
@@ -122,6 +128,8 @@ async def use_reads(os: objstore.ObjectStore) -> None:
     assert_type(listing, Listing)
     assert_type(await os.status(), ObjectStoreStatus)
     assert_type(await os.verify(prefix="a/", repair=True, progress=print), VerifyReport)
+    assert_type(await os.export_tree(Path("tree"), "a/", dry_run=True), TreeReport)
+    assert_type(await os.import_tree("tree", "a/", progress=print), TreeReport)
     assert_type(os.bucket, str)
 
 
@@ -156,6 +164,8 @@ def use_blocking_store() -> None:
         assert_type(store.object_store_names(), list[str])
         assert_type(store.run_retention(), RetentionReport)
         assert_type(store.verify(), VerifyReport)
+        assert_type(store.backup("backups"), BackupReport)
+    assert_type(blocking.restore_backup("backups", Path("new")), BackupReport)
 
 
 def use_blocking_writes(os: blocking.ObjectStore) -> None:
@@ -191,6 +201,8 @@ def use_blocking_reads(os: blocking.ObjectStore) -> None:
     assert_type(os.list_directory(delimiter="."), Listing)
     assert_type(os.status(), ObjectStoreStatus)
     assert_type(os.verify(), VerifyReport)
+    assert_type(os.export_tree("tree"), TreeReport)
+    assert_type(os.import_tree("tree"), TreeReport)
     with os.watch(after="cursor") as watch:
         assert_type(watch, blocking.Watch)
         assert_type(next(watch), Change)

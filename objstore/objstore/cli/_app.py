@@ -54,6 +54,8 @@ _COMMANDS = {
     "watch": "_watch:watch",
     "verify": "_space:verify",
     "backup": "_backup:backup",
+    "export": "_export:export",
+    "import": "_export:import_",
     "demo": "_demo:demo",
     "completion": "_about:completion",
     "version": "_about:version",
