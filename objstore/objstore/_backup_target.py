@@ -307,7 +307,6 @@ class BackupTarget:
         unfinished = self.unfinished
         write_synced(unfinished / STORE_NAME, store_file)
         write_synced(unfinished / MANIFEST_NAME, encode_manifest(manifest))
-        sync_directory(unfinished / LOGS_NAME)
         sync_directory(unfinished)
         found = generations(self.path)
         number = int(found[-1].name[:8]) + 1 if found else 1

@@ -164,7 +164,6 @@ class RestorePlace:
 
         Guarantee: before the rename there is none, behind it the store is durable.
         """
-        sync_directory(self.unfinished / LOGS_NAME)
         (self.unfinished / LOCK_NAME).unlink()
         sync_directory(self.unfinished)
         # takes the place of an empty directory, and of nothing else

@@ -1,5 +1,6 @@
 """What tests of backups compare."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ OBJECT_BYTES = 20_000
 
 def content_of(number: int) -> bytes:
     """Give the content of an object, which is like no other one's."""
-    return bytes((number * 7 + place) % 251 for place in range(OBJECT_BYTES))
+    return random.Random(number).randbytes(OBJECT_BYTES)
 
 
 def generations(target: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from tests.backups.harness_backups import (
 
 import objstore
 from objstore import BadStoreError, BusyError, blocking
+from objstore._registry import BucketEntry, Registry
 from objstore_log import FileStorage
 
 
@@ -140,15 +141,16 @@ def test_punched_segment_is_copied_anew_with_its_holes(
     before = state_of(store)
     first = store.backup(target)
     bucket = store.object_store("b")
-    for number in range(0, 12, 2):
-        bucket.delete(f"o{number:02}")
+    gone = [f"o{number:02}" for number in range(0, 12, 3)]
+    for name in gone:
+        bucket.delete(name)
     assert store.run_retention().bytes_reclaimed
     second = store.backup(target)
 
-    def stored(path: str) -> int:
-        return sum(file.stat().st_blocks for file in Path(path).rglob("*.seg"))
-
-    assert stored(second.path) < stored(first.path) * 3 / 4
+    files = [file.read_bytes() for file in Path(second.path).rglob("*.seg")]
+    for name in gone:
+        middle = content_of(int(name[1:]))[8_000:9_000]
+        assert not any(middle in file for file in files)
     assert before == state_at(Path(first.path))
     assert state_of(store) == state_at(Path(second.path))
 
@@ -356,6 +358,54 @@ def test_bucket_deleted_meanwhile_is_left_out(
 
     assert {"b", "third"} == set(report.buckets)
     assert state_of(store) == state_at(Path(report.path))
+
+
+def test_bucket_deleted_behind_its_copy_is_left_out(
+    store: blocking.Store, target: Path
+) -> None:
+    """When the registry is looked at again, what was copied may be gone by then."""
+    for name in ("copied", "late"):
+        bucket = store.create_object_store(name, segment_bytes=SEGMENTS_OF_ONE)
+        for number in range(4):
+            bucket.put(f"o{number}", content_of(number))
+    segments = len(list(Path(store.url).rglob("*.seg")))
+    calls = 0
+
+    def delete(done: int, total: int | None) -> None:
+        nonlocal calls
+        calls += 1
+        # of the last bucket the first segments are copied, the last ones are not
+        if calls == segments - 3:
+            store.delete_object_store("late")
+            store.delete_object_store("copied")
+
+    report = store.backup(target, progress=delete)
+
+    assert {"b"} == set(report.buckets)
+    assert {"00000000", "00000001"} == {
+        path.name for path in Path(report.path, "logs").iterdir()
+    }
+
+
+def test_bucket_made_while_the_registry_is_held_is_in_none_or_both(
+    store: blocking.Store, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a backup says that it has is what its registry says."""
+    entries = Registry.entries
+    is_made = False
+
+    def entries_a_moment_later(registry: Registry) -> list[BucketEntry]:
+        nonlocal is_made
+        if not is_made:
+            is_made = True
+            store.create_object_store("made")
+        return entries(registry)
+
+    monkeypatch.setattr(Registry, "entries", entries_a_moment_later)
+    report = store.backup(target)
+
+    with objstore.open(report.path, create=False) as copy:
+        assert set(copy.object_store_names()) == set(report.buckets)
 
 
 SEGMENTS_OF_ONE = 16 * 1024
