@@ -25,7 +25,7 @@ import orjson
 from objstore._digest import digest_text
 from objstore._store_directory import LOGS_NAME, STORE_NAME
 from objstore.errors import BadStoreError, BusyError, ObjStoreError, StorageError
-from objstore_log import FileStorage, FrozenSegment, Lock
+from objstore_log import FileStorage, FrozenSegment, Lock, uninterrupted
 
 TARGET_NAME: Final = "BACKUPS"
 LOCK_NAME: Final = "BACKUPS.lock"
@@ -199,7 +199,9 @@ class BackupTarget:
         self._check_place()
         with refusals(self.path):
             storage = FileStorage(self.path, create=True, force_network=True)
-            self._lock = storage.try_lock(LOCK_NAME)
+            with uninterrupted:
+                # Ctrl-C behind the locking: nobody would ever free it
+                self._lock = storage.try_lock(LOCK_NAME)
             if self._lock is None:
                 raise BusyError(
                     path=str(self.path / LOCK_NAME),

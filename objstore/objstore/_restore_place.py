@@ -28,6 +28,7 @@ from objstore_log import (
     decode_store_header,
     encode_store_header,
     frozen_files,
+    uninterrupted,
 )
 
 RESTORING_SUFFIX: Final = ".restoring"
@@ -94,7 +95,8 @@ class RestorePlace:
                 raise bad_place(str(self.target), "is not empty", hint)
         with refusals(self.unfinished):
             storage = FileStorage(self.unfinished, create=True, force_network=True)
-            self._lock = storage.try_lock(LOCK_NAME)
+            with uninterrupted:
+                self._lock = storage.try_lock(LOCK_NAME)
             if self._lock is None:
                 raise BusyError(
                     path=str(self.unfinished),

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from tests.backups.harness_backups import (
     content_of,
@@ -53,6 +54,39 @@ async def test_asynchronous_backup_and_restore_are_the_same(
     assert Path(report.path).parent == target
     async with objstore.connect(restored.path, create=False) as store:
         assert b"content" == await (await store.object_store("b")).get("a")
+
+
+@pytest.mark.anyio
+async def test_cancelled_backup_gives_back_what_it_held(
+    path: Path, target: Path
+) -> None:
+    """Cancelled between any two pieces it leaves no lock and no half generation."""
+    async with objstore.connect(path, retention_interval=None) as store:
+        for piece in range(1, 6):
+            with anyio.CancelScope() as scope:
+                await store.backup(target, progress=_cancelling(scope, piece))
+            assert scope.cancelled_caught
+            names = sorted(entry.name for entry in target.iterdir())
+            assert ["BACKUPS", "BACKUPS.lock"] == names
+        bucket = await store.object_store("b")
+        for number in range(12):
+            await bucket.delete(f"o{number:02}")
+        assert (await store.run_retention()).bytes_reclaimed
+        await store.backup(target)
+
+
+def _cancelling(
+    scope: anyio.CancelScope, piece: int
+) -> Callable[[int, int | None], None]:
+    calls = 0
+
+    def tell(done: int, total: int | None) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == piece:
+            scope.cancel()
+
+    return tell
 
 
 def test_store_in_memory_can_be_backed_up(target: Path) -> None:
