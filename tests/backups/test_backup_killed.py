@@ -14,10 +14,9 @@ STEPS_MIN = 20
     ("work", "stride"),
     [
         ("fill_disk", 1),
-        ("kill_backups", 4),
+        ("kill_backups", 6),
         pytest.param("kill_backups", 1, marks=pytest.mark.slow),
         pytest.param("kill_prunes", 3, marks=pytest.mark.slow),
-        ("kill_restores", 9),
         pytest.param("kill_restores", 1, marks=pytest.mark.slow),
     ],
 )

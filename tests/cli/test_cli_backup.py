@@ -108,7 +108,10 @@ def test_what_is_left_out_is_told(cli: Cli, bucket: str, place: Path) -> None:
     assert "left out: more: it is no plain file" in outcome.out
 
 
-@pytest.mark.parametrize("turn", range(6))
+@pytest.mark.parametrize(
+    "turn",
+    [0, *(pytest.param(turn, marks=pytest.mark.slow) for turn in range(1, 12))],
+)
 def test_interrupt_leaves_nothing_half_made(
     cli: Cli, bucket: str, place: Path, turn: int
 ) -> None:

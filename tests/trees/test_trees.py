@@ -333,7 +333,7 @@ async def test_asynchronous_trees_are_the_same(tree: Path) -> None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
