@@ -23,7 +23,12 @@ from objstore_log._segment import Segment, parse_segment_name
 from objstore_log._space import RECLAIM_LOCK_NAME
 from objstore_log._storage import File, Lock, Storage
 from objstore_log._takeover import prepare_tail, roll
-from objstore_log.errors import BusyError, PoisonedError, SequenceGoneError
+from objstore_log.errors import (
+    BusyError,
+    CorruptionError,
+    PoisonedError,
+    SequenceGoneError,
+)
 
 LOCK_PAUSE_S: Final = 0.005
 
@@ -157,7 +162,7 @@ def _frozen(core: LogCore, lock: Lock) -> FrozenLog:
             # its file is lost: what there is is copied as it is
             return frozen_files(core.storage, lock)
         segments = [
-            _frozen_segment(core.storage, segment.name)
+            _without_void(core, segment)
             for segment in core.segments
             if segment.number < end.segment
         ]
@@ -173,6 +178,17 @@ def _frozen(core: LogCore, lock: Lock) -> FrozenLog:
         )
         head = _encode_head(core.log_id, last, end)
         return FrozenLog(core.storage, segments, head, end.sequence, lock)
+
+
+def _without_void(core: LogCore, segment: Segment) -> FrozenSegment:
+    """Cut off what lies above the end that the next segment states."""
+    frozen = _frozen_segment(core.storage, segment.name)
+    # what is too damaged to say where it ends is copied whole
+    with suppress(CorruptionError):
+        if not frozen.is_sealed:
+            usable = min(core.segments.usable(segment), frozen.length)
+            frozen = frozen._replace(length=usable)
+    return frozen
 
 
 def _encode_head(log_id: bytes, last: Segment, end: End) -> bytes:

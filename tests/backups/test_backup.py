@@ -277,6 +277,23 @@ def test_copy_of_a_bucket_is_known_to_be_cut(
         assert not copy.verify().ok
 
 
+def test_torn_ends_are_no_damage(path: Path, target: Path) -> None:
+    """What a killed writer left behind the end is void, and in no backup."""
+    for log in ("00000000", "00000001"):
+        last = max((path / "logs" / log).glob("*.seg"))
+        last.write_bytes(last.read_bytes() + b"torn" * 100)
+    with objstore.open(path, create=False) as store:
+        store.object_store("b").put("new", b"x")
+        store.create_object_store("c")
+        report = store.backup(target)
+        again = store.backup(target)
+        before = state_of(store)
+
+    assert [] == report.damaged + again.damaged
+    assert before == state_at(Path(report.path)) == state_at(Path(again.path))
+    assert not any(b"torntorn" in it.read_bytes() for it in target.rglob("*.seg"))
+
+
 @pytest.mark.parametrize(
     "place", ["store/inside", "store", "."], ids=["inside", "same", "around"]
 )
