@@ -324,7 +324,7 @@ class Committer:
         core = self._core
         if core.progress.durable != core.progress.written:
             with core.mutex:
-                self._sync_active()
+                self.sync_active()
                 self._publish()
 
     def _publish_batch(self, batch: _Batch, end: int, *, is_durable: bool) -> None:

@@ -20,6 +20,7 @@ from objstore_log._patience import lock_timeout_s
 from objstore_log._progress import End
 from objstore_log._refusals import refusals
 from objstore_log._segment import Segment, parse_segment_name
+from objstore_log._segments import log_id_in
 from objstore_log._space import RECLAIM_LOCK_NAME
 from objstore_log._storage import File, Lock, Storage
 from objstore_log._takeover import prepare_tail, roll
@@ -68,6 +69,12 @@ class FrozenLog:
     def length(self) -> int:
         """Give the bytes of all segments."""
         return sum(segment.length for segment in self.segments)
+
+    @property
+    def log_id(self) -> bytes:
+        """Give what the head says that the log is, else its segments; empty: nobody."""
+        head = decode_head(self.head)
+        return head.log_id if head is not None else log_id_in(self._storage) or b""
 
     @property
     def marker(self) -> tuple[int, bytes] | None:

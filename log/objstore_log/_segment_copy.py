@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from typing import Final
 
 from objstore_log._file_storage import PosixFile
-from objstore_log._format import SEGMENT_HEADER_BYTES
+from objstore_log._format import NO_MARKER, SEGMENT_HEADER_BYTES
 from objstore_log._frozen import FrozenLog, FrozenSegment
 from objstore_log._head import HEAD_NAME
 from objstore_log._scan import Damage
 from objstore_log._segment import Segment
 from objstore_log._storage import File, Storage
-from objstore_log.errors import CorruptionError, StorageError
+from objstore_log.errors import StorageError
 
 PIECE_BYTES: Final = 4 * 1024 * 1024
 BLOCK_BYTES: Final = 4 * 1024
@@ -42,6 +42,7 @@ class SegmentCopy:
         self.record_damages: list[Damage] = []
         """Records that do not hold; holes of dead chunks look so, too."""
         self._target = target
+        self._log_id = frozen.log_id
         self._marker = frozen.marker
         self._closing = ExitStack()
         self._source = frozen.open(segment)
@@ -112,14 +113,11 @@ class SegmentCopy:
         segment = self._opened()
         self.frame_damages = segment.check_header()
         yield from self.frame_damages
-        try:
-            marker = segment.header.marker
-        except CorruptionError as error:
-            whole = Damage(0, self.segment.length, error.reason)
+        if segment.header.marker == NO_MARKER:
+            whole = Damage(0, self.segment.length, "segment header")
             self.frame_damages = [whole]
             yield whole
             return
-        assert marker
         end = self.segment.length
         if self.segment.is_sealed:
             footer = segment.footer
@@ -134,7 +132,8 @@ class SegmentCopy:
         number = self.segment.number
         marker = self._marker
         own = marker[1] if marker is not None and marker[0] == number else None
-        segment = Segment(self._target, number, self.segment.first_sequence, own)
+        first_sequence = self.segment.first_sequence
+        segment = Segment(self._target, self._log_id, number, first_sequence, own)
         self._closing.callback(segment.close)
         return segment
 
