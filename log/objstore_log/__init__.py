@@ -6,6 +6,7 @@ their subjects must be at. The format is written down in docs/format.md.
 """
 
 from objstore_log._catalog import Catalog, CatalogDamagedError, Projection
+from objstore_log._compare import Comparison
 from objstore_log._core import LogOptions, SegmentDamage
 from objstore_log._file_storage import FileStorage
 from objstore_log._frozen import FrozenLog, FrozenSegment, frozen_files
@@ -31,7 +32,7 @@ from objstore_log._record import (
     encode_runs,
     subject_of,
 )
-from objstore_log._scrub import FoundDamage, ScrubPage, ScrubToken
+from objstore_log._scrub import STRETCH_BYTES, FoundDamage, ScrubPage, ScrubToken
 from objstore_log._segment_copy import SegmentCopy, is_same_segment, write_head
 from objstore_log._segments import Environment, log_id_in
 from objstore_log._snapshot import LogSnapshot
@@ -43,11 +44,13 @@ from objstore_log._writers import Writers
 __all__ = [
     "STORE_BYTES",
     "STORE_VERSION",
+    "STRETCH_BYTES",
     "Appended",
     "Applied",
     "Buffer",
     "Catalog",
     "CatalogDamagedError",
+    "Comparison",
     "Environment",
     "FeedPage",
     "FileStorage",

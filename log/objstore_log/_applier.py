@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from objstore_log._catalog import CatalogBusy, CatalogDamagedError
+from objstore_log._catalog import Catalog, CatalogBusy, CatalogDamagedError
 from objstore_log._catalog_file import OPEN_WAIT_S, WRITE_WAIT_S
 from objstore_log._catalog_reader import CatalogSnapshot
 from objstore_log._core import LogCore
@@ -114,7 +114,9 @@ class Applier:
         with suppress(FileNotFoundError):
             end = segment.file.size()
             for item in segment.scan(SEGMENT_HEADER_BYTES, end, verify_bodies=False):
-                if isinstance(item, Damage) and item.position <= place < item.end:
+                if not isinstance(item, Damage):
+                    core.last_time_ns = max(core.last_time_ns, item.time_ns)
+                elif item.position <= place < item.end:
                     core.note_damage(segment, item)
                     return True
         return False
@@ -236,9 +238,20 @@ class Applier:
     def _rebuild_from(self, start: Applied) -> Applied:
         """Read the log again from a place and apply it up to the durable point."""
         applied = start
-        for records, through in self._batches(start):
+        for records, through in self._batches(start, self._core.note_damage):
             applied = self._apply_at_last(records, through, applied)
         return applied
+
+    def fill(
+        self,
+        twin: Catalog,
+        last_sequence: int,
+        on_damage: Callable[[Segment, Damage], None],
+    ) -> None:
+        """Apply to another catalog what the log says up to a sequence."""
+        applied = twin.open()
+        for records, through in self._batches(applied, on_damage, last_sequence):
+            applied = twin.apply(records, through, after=applied)
 
     def _apply_at_last(
         self, records: list[Record], through: Applied, after: Applied
@@ -252,7 +265,12 @@ class Applier:
         except CatalogBusy as error:
             raise _busy(error, BUSY_TRIES * WRITE_WAIT_S) from error
 
-    def _batches(self, start: Applied) -> Iterator[tuple[list[Record], Applied]]:
+    def _batches(
+        self,
+        start: Applied,
+        on_damage: Callable[[Segment, Damage], None],
+        last_sequence: int | None = None,
+    ) -> Iterator[tuple[list[Record], Applied]]:
         core = self._core
         durable = core.progress.durable
         records: list[Record] = []
@@ -263,9 +281,11 @@ class Applier:
             is_first = segment.number == start.segment
             begin = start.position if is_first else SEGMENT_HEADER_BYTES
             end = durable.position if segment.number == durable.segment else None
-            for item in self._replayed(segment, begin, end):
+            for item in self._replayed(segment, begin, end, on_damage):
                 if item.through.sequence < through.sequence:
                     continue
+                if last_sequence is not None and item.through.sequence > last_sequence:
+                    break
                 records += item.records
                 through = item.through
                 if len(records) >= APPLY_ROWS_MAX:
@@ -275,7 +295,11 @@ class Applier:
             yield records, through
 
     def _replayed(
-        self, segment: Segment, begin: int, end: int | None
+        self,
+        segment: Segment,
+        begin: int,
+        end: int | None,
+        on_damage: Callable[[Segment, Damage], None],
     ) -> Iterator[Replayed]:
         """Give the batches of a segment; `end` is `None` for its usable end."""
         # one that another process unlinks meanwhile holds nothing that is needed
@@ -283,7 +307,7 @@ class Applier:
             stop = self._core.segments.usable(segment) if end is None else end
             for item in replay(segment, begin, stop):
                 if isinstance(item, Damage):
-                    self._core.note_damage(segment, item)
+                    on_damage(segment, item)
                 else:
                     yield item
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,6 +42,8 @@ __all__ = ["Applied", "Catalog", "CatalogBusy", "CatalogDamagedError", "Projecti
 CATALOG_CHECK_BYTES = 4 * 1024 * 1024
 """A file up to this size is checked whole when it is opened."""
 INSTANCE_BYTES = 16
+PAUSE_STEPS = 10_000
+"""Steps of SQLite's machine between two pauses of a slow check: about 1 ms."""
 
 _PUT = (
     "INSERT INTO subjects VALUES (?, ?, ?) ON CONFLICT (subject) DO UPDATE"
@@ -320,14 +322,19 @@ class Catalog:
 
     # The whole
 
-    def check(self) -> bool:
+    def check(self, pause: Callable[[], bool] | None = None) -> bool:
         """Tell whether all of it holds; nobody waits for it.
 
         *Cost:* reads everything in one snapshot on its own connection, so the WAL
         grows by what is applied meanwhile.
+
+        Args:
+            pause: called again and again, so that the check takes its time; when it
+                gives true the check ends, and tells nothing.
         """
         try:
             with self._whole() as db:
+                db.set_progress_handler(pause, PAUSE_STEPS)
                 state = schema.read_state(db, self._file.path)
                 return state.instance == self._instance and schema.are_tables_sound(
                     db, state, self._projections
@@ -337,12 +344,31 @@ class Catalog:
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """Give subjects and projections, the same however they came to be."""
+        with self.image() as (_, rows):
+            yield from rows
+
+    @contextmanager
+    def image(self) -> Generator[tuple[Applied, Iterator[tuple[object, ...]]]]:
+        """Give all rows as of one moment, and up to where they have the log."""
         with self._whole() as db:
-            for subject, sequence, _ in schema.subject_rows(db):
-                yield "subjects", subject, sequence
-            for projection in self._projections:
-                for row in projection.rows(db):
-                    yield projection.name, *row
+            yield schema.read_state(db, self._file.path).applied, self._rows(db)
+
+    def _rows(self, db: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
+        for subject, sequence, _ in schema.subject_rows(db):
+            yield "subjects", subject, sequence
+        for projection in self._projections:
+            for row in projection.rows(db):
+                yield projection.name, *row
+
+    def empty_twin(self, path: str) -> Catalog:
+        """Make a catalog of the same log elsewhere, to be compared with this one."""
+        return Catalog(path, identity=self._identity, projections=self._projections)
+
+    @property
+    def is_small(self) -> bool:
+        """Say whether a second one of its size may be in memory."""
+        is_memory = self._file.is_memory
+        return is_memory or self._file.stored_bytes() <= CATALOG_CHECK_BYTES
 
     @contextmanager
     def _whole(self) -> Generator[sqlite3.Connection]:

@@ -394,6 +394,15 @@ class Committer:
                 self.sync_active()
                 self._publish()
 
+    def end_segment(self, number: int) -> None:
+        """Seal the segment that is appended to, if it still has that number."""
+        self.check_poison()
+        with self.locked(), self._core.mutex:
+            prepare_tail(self._core)
+            if self._core.segments.active.number == number:
+                self.sync_active()
+                roll(self._core)
+
     def close_batches(self, is_wanted: Callable[[], bool]) -> None:
         """Append an empty commit record, which proves the batch before it durable."""
         self.check_poison()

@@ -12,37 +12,28 @@ from objstore_log._applier import Applier
 from objstore_log._catalog import Catalog, Projection
 from objstore_log._commit import Committer
 from objstore_log._commit_loop import CommitLoop
+from objstore_log._compare import Comparer, Comparison
 from objstore_log._core import Listener, LogCore, LogOptions, SegmentDamage
 from objstore_log._feed_bytes import FeedBytes
 from objstore_log._frozen import Freezer
 from objstore_log._head_slot import Head
 from objstore_log._interrupts import uninterrupted
+from objstore_log._mend import Mender
 from objstore_log._progress import End
 from objstore_log._reader import FeedPage, Reader
 from objstore_log._record import Appended, Kind, NewRecord, Record
 from objstore_log._refusals import refusals
-from objstore_log._scrub import Scrubber, ScrubPage, ScrubToken
+from objstore_log._scrub import STRETCH_BYTES, Scrubber, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
 from objstore_log._snapshot import LogSnapshot
-from objstore_log._space import (
-    Announcer,
-    Needs,
-    Reclaimer,
-    ReclaimResult,
-    SegmentPin,
-)
+from objstore_log._space import Announcer, Needs, Reclaimer, ReclaimResult, SegmentPin
 from objstore_log._storage import Storage
 from objstore_log._takeover import prepare_tail
 from objstore_log._threads import is_running, join
 from objstore_log._tickets import Guard, Ticket
 from objstore_log._waiters import Waiters
 from objstore_log._writers import Writers
-from objstore_log.errors import (
-    BusyError,
-    ForkedError,
-    ObjStoreError,
-    PoisonedError,
-)
+from objstore_log.errors import BusyError, ForkedError, ObjStoreError, PoisonedError
 
 CLOSE_WAIT_S: Final = 1.0
 """How long closing waits for another process before it leaves the proof to it."""
@@ -77,6 +68,8 @@ class Log:
         self.feed_bytes = FeedBytes(self._core, self._reader)
         self._reclaimer = Reclaimer(self._core, self._committer, self._reader)
         self._scrubber = Scrubber(self._core, self._reader)
+        self._comparer = Comparer(self._core, self._applier)
+        self.mender = Mender(self._core, self._committer)
         self._announcer = Announcer(self._core)
         self.freezer = Freezer(self._core, self._committer, time.sleep)
         self._loop = CommitLoop(self._core, self._committer, self._apply_when_many)
@@ -292,10 +285,14 @@ class Log:
             lambda: self._core.catalog.query(sql, tuple(parameters))
         )
 
-    def check_catalog(self) -> bool:
-        """Check every row of the catalog; False when it is damaged."""
+    def compare_catalog(self) -> Comparison:
+        """Compare every row of the catalog with what the log says."""
         self.apply()
-        return self._core.catalog.check()
+        return self._comparer.compare()
+
+    def is_catalog_sound(self, pause: Callable[[], bool]) -> bool:
+        """Check rows and sums alone, slowly: `pause` is called again and again."""
+        return self._core.catalog.check(pause)
 
     def rebuild_catalog(self, reason: str) -> None:
         """Make the catalog anew from the log."""
@@ -471,10 +468,12 @@ class Log:
         with uninterrupted:
             return self._reclaimer.run(needs, self.apply, dry_run=dry_run)
 
-    def scrub(self, token: ScrubToken | None) -> ScrubPage:
+    def scrub(
+        self, token: ScrubToken | None, stretch_bytes: int = STRETCH_BYTES
+    ) -> ScrubPage:
         """Check the next stretch of stored bytes."""
         self._check_open()
-        return self._scrubber.scrub(token)
+        return self._scrubber.scrub(token, stretch_bytes)
 
     # --- facts ----------------------------------------------------------------
 

@@ -8,6 +8,7 @@ durable point a batch counts only when it and everything before it is whole.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
@@ -38,6 +39,33 @@ ReadAt: TypeAlias = Callable[[int, int], bytes]
 """(position, length) -> bytes, shorter only where the file ends."""
 
 
+UNREADABLE_BYTES: Final = 4 * 1024
+"""What a disk refuses at a time, or a multiple of it."""
+
+
+def past_refusals(read_at: ReadAt) -> ReadAt:
+    """Read zeros where a disk refuses to read: a bad sector is damage like any other.
+
+    What is not there to be read raises as before.
+    """
+
+    def read(position: int, length: int) -> bytes:
+        try:
+            return read_at(position, length)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+        if length <= UNREADABLE_BYTES:
+            return bytes(length)
+        ends = range(position, position + length, UNREADABLE_BYTES)
+        return b"".join(
+            read(start, min(UNREADABLE_BYTES, position + length - start))
+            for start in ends
+        )
+
+    return read
+
+
 class Damage(NamedTuple):
     """A stretch of a segment that holds no valid record."""
 
@@ -46,6 +74,8 @@ class Damage(NamedTuple):
     reason: str
     header: RecordHeader | None = None
     """The record whose body is damaged, when its header is whole."""
+    is_missing: bool = False
+    """Its bytes stand in no file any more."""
 
 
 class Batch(NamedTuple):

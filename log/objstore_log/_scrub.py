@@ -30,6 +30,8 @@ class FoundDamage(NamedTuple):
     damage: Damage
     sequences: tuple[int, ...]
     """The numbered records that lie in it, as far as they can be known."""
+    is_structure: bool = False
+    """It is a header or a footer."""
 
 
 class ScrubPage(NamedTuple):
@@ -50,17 +52,17 @@ class Scrubber:
         self._core = core
         self._reader = reader
 
-    def scrub(self, token: ScrubToken | None) -> ScrubPage:
+    def scrub(self, token: ScrubToken | None, stretch_bytes: int) -> ScrubPage:
         """Check the stretch at a token (`None`: the first)."""
         with refusals(self._core.storage.path, "read"):
             for _ in range(VANISHED_MAX):
                 self._core.catch_up()
                 # a segment that another process unlinks meanwhile is not damaged
                 with suppress(FileNotFoundError):
-                    return self._scrub(token)
+                    return self._scrub(token, stretch_bytes)
                 with self._core.mutex:
                     self._core.segments.refresh()
-            return self._scrub(token)
+            return self._scrub(token, stretch_bytes)
 
     def _missing(self) -> tuple[tuple[int, int], ...]:
         ranges: list[tuple[int, int]] = []
@@ -74,10 +76,11 @@ class Scrubber:
             number = segment.number
         return tuple(ranges)
 
-    def _scrub(self, token: ScrubToken | None) -> ScrubPage:
+    def _scrub(self, token: ScrubToken | None, stretch_bytes: int) -> ScrubPage:
         segment = self._segment_at(token)
         if segment is None:
             return ScrubPage([], 0, None)
+        last = self._core.segments.active.number
         start = SEGMENT_HEADER_BYTES
         damages: list[FoundDamage] = []
         if token is not None and token.segment == segment.number:
@@ -85,11 +88,10 @@ class Scrubber:
         if start == SEGMENT_HEADER_BYTES:
             damages += self._check_frame(segment)
         usable = self._reader.usable(segment)
-        stop, found = self._check_records(segment, start, usable)
+        stop, found = self._check_records(segment, start, usable, stretch_bytes)
         following = ScrubToken(segment.number, stop)
         if stop >= usable:
             following = ScrubToken(segment.number + 1, SEGMENT_HEADER_BYTES)
-        last = self._core.segments.active.number
         return ScrubPage(
             damages + found,
             stop - start,
@@ -107,23 +109,25 @@ class Scrubber:
     def _check_frame(self, segment: Segment) -> list[FoundDamage]:
         """Check the copies of the header, and the footer of a finished segment."""
         damages = [
-            FoundDamage(segment.number, damage, ()) for damage in segment.check_header()
+            FoundDamage(segment.number, damage, (), is_structure=True)
+            for damage in segment.check_header()
         ]
         following = self._core.segments.following(segment)
         if following is not None and segment.footer_is_damaged():
             end = segment.file.size()
             damage = Damage(self._reader.usable(segment), end, "footer")
-            damages.append(FoundDamage(segment.number, damage, ()))
+            found = FoundDamage(segment.number, damage, (), is_structure=True)
+            damages.append(found)
         return damages
 
     def _check_records(
-        self, segment: Segment, start: int, usable: int
+        self, segment: Segment, start: int, usable: int, stretch_bytes: int
     ) -> tuple[int, list[FoundDamage]]:
         found: list[FoundDamage] = []
         position = start
         last_sequence = 0
         gap: Damage | None = None
-        for item in segment.scan(start, usable, verify_bodies=True):
+        for item in segment.scan(start, usable, verify_bodies=True, is_scrub=True):
             if isinstance(item, Damage) and item.header is None:
                 gap = item
                 position = item.end
@@ -140,10 +144,10 @@ class Scrubber:
                 found.append(FoundDamage(segment.number, item, hit))
             last_sequence = header.sequence
             position = header.end
-            if position - start >= STRETCH_BYTES and header.kind == Kind.COMMIT:
+            if position - start >= stretch_bytes and header.kind == Kind.COMMIT:
                 return position, found
         if gap is not None or self._lacks_its_end(segment, usable, last_sequence):
-            gap = gap or Damage(position, max(position, usable), "its end is missing")
+            gap = self._end_gap(segment, usable, gap, position)
             hit = self._lost(segment, gap, last_sequence, None)
             found.append(FoundDamage(segment.number, gap, hit))
         return max(position, usable), found
@@ -162,12 +166,29 @@ class Scrubber:
         stated = following.header.previous_last_sequence
         return max(last_sequence, segment.first_sequence - 1) < stated
 
-    def _end_of(self, segment: Segment) -> int:
-        """Give the sequence behind the last that a segment may hold."""
+    def _end_gap(
+        self, segment: Segment, usable: int, gap: Damage | None, position: int
+    ) -> Damage:
+        """Give what is damaged or gone behind the last valid record."""
+        size = segment.file.size()
+        if size < usable:
+            begin = size if gap is None else gap.position
+            reason = "the file ends before what it held"
+            return Damage(begin, usable, reason, is_missing=True)
+        if gap is not None:
+            return gap
+        end = max(position, usable)
+        return Damage(position, end, "its end is missing", is_missing=True)
+
+    def _last_of(self, segment: Segment) -> int:
+        """Give the last sequence that a segment can hold."""
         following = self._core.segments.following(segment)
         if following is None:
-            return self._core.progress.written.sequence + 1
-        return following.first_sequence
+            return self._core.progress.written.sequence
+        header = following.header
+        if header.previous_number == segment.number:
+            return header.previous_last_sequence
+        return following.first_sequence - 1
 
     def _lost(
         self, segment: Segment, gap: Damage, before: int, behind: int | None
@@ -184,7 +205,7 @@ class Scrubber:
         index = self._reader.index(segment)
         known = {index.sequence(place) for place in range(len(index))}
         first = max(before, segment.first_sequence - 1) + 1
-        end = self._end_of(segment) if behind is None else behind
+        end = self._last_of(segment) + 1 if behind is None else behind
         inside = range(first, end)
         lost = [sequence for sequence in inside if sequence not in known]
         # an index that was built before the damage still knows the place

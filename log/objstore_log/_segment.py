@@ -6,6 +6,7 @@ else from a scan; damage found on the way is kept, not raised.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from typing import Final
 
@@ -32,7 +33,12 @@ from objstore_log._format import (
     decode_segment_header,
 )
 from objstore_log._record import STRUCTURAL_KINDS, Record
-from objstore_log._scan import Damage, find_record_of_any, scan_records
+from objstore_log._scan import (
+    Damage,
+    find_record_of_any,
+    past_refusals,
+    scan_records,
+)
 from objstore_log._storage import File, Storage
 from objstore_log.errors import CorruptionError, StoreVersionError
 
@@ -257,11 +263,22 @@ class Segment:
         return self._index
 
     def index(self, usable: int) -> SegmentIndex:
-        """Give the index of the records below `usable`, loading it when needed."""
+        """Give the index of the records below `usable`, loading it when needed.
+
+        Where a bad sector hides some it is not kept: the next one may have them.
+        """
         index = self._index
         if index is None:
             footer = self.footer
-            index = self._scan_index(usable) if footer is None else footer.entries
+            if footer is not None:
+                index = footer.entries
+            else:
+                try:
+                    index = self._scan_index(usable)
+                except OSError as error:
+                    if error.errno != errno.EIO:
+                        raise
+                    return self._scan_index(usable, is_scrub=True)
             self._index = index
         return index
 
@@ -273,11 +290,14 @@ class Segment:
         """Free the index; it is loaded again when needed."""
         self._index = None
 
-    def _scan_index(self, usable: int) -> SegmentIndex:
+    def _scan_index(self, usable: int, *, is_scrub: bool = False) -> SegmentIndex:
         index = SegmentIndex()
-        for item in self.scan(SEGMENT_HEADER_BYTES, usable, verify_bodies=False):
+        for item in self.scan(
+            SEGMENT_HEADER_BYTES, usable, verify_bodies=False, is_scrub=is_scrub
+        ):
             if isinstance(item, Damage):
-                self.damages.append(item)
+                if item not in self.damages:
+                    self.damages.append(item)
             elif item.kind not in STRUCTURAL_KINDS and (
                 item.sequence > index.last_sequence
             ):
@@ -285,11 +305,16 @@ class Segment:
         return index
 
     def scan(
-        self, start: int, end: int, *, verify_bodies: bool
+        self, start: int, end: int, *, verify_bodies: bool, is_scrub: bool = False
     ) -> Iterator[RecordHeader | Damage]:
-        """Give records and damage in a range of positions."""
+        """Give records and damage in a range of positions.
+
+        Only for a scrub a bad sector is damage: recovery must not go on without what
+        the disk may give the next time.
+        """
+        read_at = self.file.read_at
         return scan_records(
-            self.file.read_at,
+            past_refusals(read_at) if is_scrub else read_at,
             start,
             min(end, self.file.size()),
             self.header.marker,
@@ -315,7 +340,7 @@ class Segment:
             start = run[0].position
             length = run[-1].position + run[-1].length - start
             if wait:
-                data = self.file.read_at(start, length)
+                data = past_refusals(self.file.read_at)(start, length)
             else:
                 tried = self.file.try_read_at(start, length)
                 if tried is None:

@@ -7,6 +7,7 @@ header, and the rename is the moment at which it fixes its predecessor's usable 
 
 from __future__ import annotations
 
+import errno
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -217,6 +218,12 @@ class Segments:
         self._set([other for other in self if other is not segment])
         self._forget_use(segment)
 
+    def renew(self, segment: Segment) -> None:
+        """Look at a segment anew that a mended copy has replaced."""
+        fresh = self._new(segment.number, segment.first_sequence)
+        self._set([fresh if other is segment else other for other in self])
+        self._forget_use(segment)
+
     def next_number(self, previous: int) -> int:
         """Give the number for the segment behind one."""
         return max(previous, *self._refused) + 1 if self._refused else previous + 1
@@ -326,7 +333,11 @@ def write_footer(
     footer, and the records below `end` do not change. A footer whose sync failed is
     taken back.
     """
-    body = encode_footer_body(segment.header, last_sequence, segment.index(usable))
+    index = segment.index(usable)
+    if segment.loaded_index is None:
+        # the footer would say for good that there is nothing in a bad sector
+        raise OSError(errno.EIO, "a bad sector hides records", segment.path)
+    body = encode_footer_body(segment.header, last_sequence, index)
     header, _ = encode_record_header(
         segment.header.marker,
         end,

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 from objstore_log._commit import Committer
 from objstore_log._core import LogCore
 from objstore_log._footer import Entry
-from objstore_log._format import RECORD_HEADER_BYTES
+from objstore_log._format import RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES
 from objstore_log._reader import Reader
 from objstore_log._record import SUBJECT_KINDS, Kind
 from objstore_log._refusals import refusals
@@ -345,6 +345,7 @@ class Reclaimer:
             and not needs.has_current(first, last)
             and not self._has_other_needs(segment, needs)
             and self._predecessor_is_sealed(segment)
+            and not _has_unread(segment)
         )
         large = [entry for entry in dead if entry.length >= PUNCH_BYTES_MIN]
         fresh = large
@@ -432,6 +433,11 @@ class Reclaimer:
         if not dry_run:
             self._punched[judged.segment.number] = judged.known
         return given
+
+
+def _has_unread(segment: Segment) -> bool:
+    """Say whether a stretch of it is damaged of which nobody knows what it held."""
+    return any(found.position >= SEGMENT_HEADER_BYTES for found in segment.damages)
 
 
 def _hole_of(entry: Entry) -> tuple[int, int]:

@@ -222,7 +222,8 @@ def _judge(
     if core.progress.durable.segment == active.number:
         synced = max(synced, core.progress.durable.position)
     if size < synced:
-        missing = Damage(size, synced, "the file ends before its durable end")
+        reason = "the file ends before its durable end"
+        missing = Damage(size, synced, reason, is_missing=True)
         core.note_damage(active, missing)
     action = judge_tail(tail)
     is_followed = _is_of_later(active, newest)
@@ -304,7 +305,8 @@ def _create_first(core: LogCore, head: Head | None) -> None:
     )
     core.enter(created.segment)
     if head is not None:
-        lost = Damage(0, SEGMENT_HEADER_BYTES, "every segment before it is missing")
+        reason = "every segment before it is missing"
+        lost = Damage(0, SEGMENT_HEADER_BYTES, reason, is_missing=True)
         core.note_damage(created.segment, lost)
     publish(core)
 
@@ -324,9 +326,8 @@ def _start_segment(
     head = core.head_file.read()
     before = previous.number
     if head is not None and head.segment > previous.number:
-        core.note_damage(
-            previous, Damage(usable, usable, "the next segment is missing")
-        )
+        reason = "the next segment is missing"
+        core.note_damage(previous, Damage(usable, usable, reason, is_missing=True))
         before = head.segment
         core.claim(head.written_sequence)
     seen = core.progress.written.sequence

@@ -342,11 +342,19 @@ class ObjectStore(BucketWrites):
 
         Args:
             prefix: Check only the contents of objects whose names begin with it.
-            repair: Rebuild the catalog first where it differs from the log.
+            repair: Repair what can be. Changes that only the catalog still has whole
+                are written again, then the catalog is rebuilt if it differs from the
+                log. What is left of a damaged content is saved below `quarantine` in
+                the store's directory, and the newest older version that is whole
+                takes its place, unless the bucket is sealed. Without one the name
+                stays as it is: `get` raises `CorruptionError`, and this names it,
+                until it is put again or deleted. Nothing is deleted; a repair that
+                was interrupted can be run again.
             progress: As in `put`.
 
         Returns:
-            What is damaged, with every name that shares it.
+            What is damaged, behind the repair, with every name that shares it, and
+            what the repair did.
         """
         return await self._run(
             checks.verify_bucket(self._scope, prefix, repair=repair, progress=progress)

@@ -87,6 +87,12 @@ class BucketLog:
         """Give the change floor: changes at or below it may be gone."""
         return self._follower.floor
 
+    @property
+    def seal_level(self) -> int:
+        """Give 0, `SEALED` or `GONE`, as of now."""
+        self.log.catch_up()
+        return self._follower.seal
+
     def state(self) -> BucketState:
         """Give the bucket's state as of now."""
         self.log.catch_up()
@@ -315,6 +321,12 @@ class BucketLog:
         """Read chunks of a version; with `wait=False` only if they are in memory."""
         read = partial(self._read_run, meta) if wait else self.log.try_read_run
         return chunks_of(self.entry.name, meta, index, count, read)
+
+    def read_raw(self, meta: StoredMeta, index: int, count: int) -> list[Buffer]:
+        """Read chunks of any version that the log still has, dead or not."""
+        chunks = chunks_of(self.entry.name, meta, index, count, self.log.read_run)
+        assert chunks is not None
+        return chunks
 
     def _read_run(self, meta: StoredMeta, first: int, length: int) -> list[Record]:
         try:

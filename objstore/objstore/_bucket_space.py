@@ -1,24 +1,20 @@
-"""Space and health of one bucket: pins, reclaiming, scrubbing, names of what is hit."""
+"""Space of one bucket: pins and reclaiming."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, cast
 
 from objstore._bucket_log import FEED_KINDS, BucketLog
 from objstore._bucket_records import chunks_of, lost_content
-from objstore._engine import Buffer, DamageFound, Reclaimed, StoredMeta, VerifyPage
-from objstore._meta_record import decode_facts
+from objstore._engine import Buffer, Reclaimed, StoredMeta
 from objstore._projection import checksum_of
 from objstore_log import (
-    FoundDamage,
     Kind,
     NewRecord,
-    ScrubToken,
     SegmentPin,
     subject_of,
 )
@@ -180,101 +176,3 @@ class BucketSpace:
             # another process is giving back a segment: it has raised the floor
             return None
         return floor if is_rising else None
-
-    # --- health ---------------------------------------------------------------
-
-    def scrub(self, token: object | None) -> VerifyPage:
-        """Check a stretch of the log and name what its damage hit."""
-        assert token is None or isinstance(token, ScrubToken)
-        page = self._bucket.log.scrub(token)
-        found = [damage for item in page.damages for damage in self._named(item)]
-        found += self._without_segment(page.missing)
-        return VerifyPage(tuple(found), page.bytes, page.token)
-
-    def _without_segment(
-        self, missing: Sequence[tuple[int, int]]
-    ) -> Iterator[DamageFound]:
-        """Name the current metas that lie in no segment."""
-        log = self._bucket.log
-        for first, last in missing:
-            log.apply()
-            for sequence, name in log.query(
-                "SELECT sequence, name FROM metas WHERE sequence BETWEEN ? AND ?",
-                (first, last),
-            ):
-                yield DamageFound(
-                    cast("bytes", name).decode(errors="replace"),
-                    cast("int", sequence),
-                    0,
-                    0,
-                    "the segment that holds it is missing",
-                )
-
-    def damaged(self) -> list[DamageFound]:
-        """Name what opening found damaged."""
-        found: list[DamageFound] = []
-        for item in self._bucket.log.damages:
-            header = item.damage.header
-            hit = () if header is None else (header.sequence,)
-            found += self._named(FoundDamage(item.segment, item.damage, hit))
-        return found
-
-    def _named(self, found: FoundDamage) -> Iterator[DamageFound]:
-        """Give one row for each name that damage hit; none for dead chunks."""
-        damage = found.damage
-        header = damage.header
-        if not found.sequences:
-            yield DamageFound(None, None, found.segment, damage.position, damage.reason)
-            return
-        for sequence in found.sequences:
-            names = self._names_at(sequence)
-            if header is not None and header.kind == Kind.META:
-                names = names or [header.key.decode(errors="replace")]
-            elif header is not None and header.kind == Kind.CHUNK and not names:
-                continue
-            for name in names or [None]:
-                yield DamageFound(
-                    name, sequence, found.segment, damage.position, damage.reason
-                )
-
-    def _names_at(self, sequence: int) -> list[str | None]:
-        """Give the names whose current state needs a record."""
-        log = self._bucket.log
-        log.apply()
-        rows = log.query("SELECT name FROM metas WHERE sequence = ?", (sequence,))
-        names = [cast("bytes", row[0]).decode(errors="replace") for row in rows]
-        content = log.query(
-            "SELECT content FROM extents WHERE first <= ? AND first + count > ?",
-            (sequence, sequence),
-        )
-        if content:
-            names += self._sharers(cast("int", content[0][0]))
-        return list(dict.fromkeys(names))
-
-    def _sharers(self, content: int) -> Iterator[str]:
-        """Give every name whose content begins at a chunk; reads all metas."""
-        log = self._bucket.log
-        after = 0
-        while True:
-            rows = log.query(
-                "SELECT sequence, name, body FROM metas WHERE sequence > ?"
-                " ORDER BY sequence LIMIT ?",
-                (after, _ROWS),
-            )
-            for row in rows:
-                facts = decode_facts(cast("bytes", row[2]))
-                if facts.extents and facts.extents[0].first == content:
-                    yield cast("bytes", row[1]).decode(errors="replace")
-            if len(rows) < _ROWS:
-                return
-            after = cast("int", rows[-1][0])
-
-    def repair_catalog(self) -> bool:
-        """Rebuild the catalog when it is not what the log says."""
-        log = self._bucket.log
-        if log.check_catalog():
-            before = list(log.catalog.rows())
-            log.rebuild_catalog("it is compared with the log")
-            return before != list(log.catalog.rows())
-        log.rebuild_catalog("a row of it is damaged")
-        return True

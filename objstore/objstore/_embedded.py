@@ -17,6 +17,7 @@ import anyio
 from anyio import CapacityLimiter
 
 from objstore import _engine as ops
+from objstore._bucket_health import BucketHealth
 from objstore._bucket_log import BucketLog
 from objstore._bucket_metas import page_of_snapshot
 from objstore._bucket_state import SEALED
@@ -165,6 +166,9 @@ class EmbeddedEngine:
         try:
             if type(op) in _WHOLE:
                 with uninterrupted, patience(self._lock_timeout_s):
+                    answer = self._carried_out(op)
+            elif type(op) in _PATIENT:
+                with patience(self._lock_timeout_s):
                     answer = self._carried_out(op)
             else:
                 answer = self._carried_out(op)
@@ -352,6 +356,26 @@ def _reclaim(store: EmbeddedStore, op: ops.Reclaim) -> ops.Reclaimed:
     return reclaimed
 
 
+def _damaged(store: EmbeddedStore, op: ops.Damaged) -> list[ops.DamageFound]:
+    found = store.health(op.bucket).damaged()
+    return found + [
+        item for item in store.scrub.found.get(op.bucket, []) if item not in found
+    ]
+
+
+def _repair_catalog(
+    store: EmbeddedStore, op: ops.RepairCatalog
+) -> list[ops.RepairDone]:
+    store.scrub.forget(op.bucket)
+    return store.health(op.bucket).repair_catalog()
+
+
+def _restore(store: EmbeddedStore, op: ops.Restore) -> ops.RepairDone:
+    health = store.health(op.bucket)
+    assert isinstance(health, BucketHealth), "the registry has no versions"
+    return health.restore(op.damaged, store.purge_ns())
+
+
 def _wait(store: EmbeddedStore, op: ops.WaitForChange) -> int:
     return store.bucket(op.bucket).log.wait(op.after, op.timeout_s)
 
@@ -383,13 +407,21 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ),
     ops.Reclaim: _reclaim,
     ops.RemoveLeftovers: lambda store, op: store.remove_leftovers(),  # noqa: ARG005 - one shape
-    ops.VerifyRecords: lambda store, op: store.space(op.bucket).scrub(op.token),
-    ops.Damaged: lambda store, op: store.space(op.bucket).damaged(),
-    ops.RepairCatalog: lambda store, op: store.space(op.bucket).repair_catalog(),
     ops.GetDirectory: get_directory,
     ops.FreezeRegistry: freeze_registry,
     ops.FreezeBucket: freeze_bucket,
     ops.LeaveGap: leave_gap,
+    ops.VerifyRecords: lambda store, op: store.health(op.bucket).scrub(op.token),
+    ops.Damaged: _damaged,
+    ops.CompareCatalog: lambda store, op: store.health(op.bucket).compare_catalog(),
+    ops.RepairCatalog: _repair_catalog,
+    ops.Quarantine: lambda store, op: store.health(op.bucket).quarantine(
+        op.what, op.reason
+    ),
+    ops.Restore: _restore,
+    ops.Heal: lambda store, op: store.health(op.bucket).heal(op.segment),
+    ops.Scrub: lambda store, op: store.scrub.step(op.stopped),
+    ops.GetMetrics: lambda store, op: store.scrub.metrics(),  # noqa: ARG005 - one shape
 }
 _CLEARING: Final = (
     ops.DeleteBucket,
@@ -433,3 +465,5 @@ _WHOLE: Final = frozenset(
     }
 )
 """What Ctrl-C does not tear apart: it is delivered behind them."""
+_PATIENT: Final = frozenset({ops.Heal, ops.RepairCatalog, ops.Restore})
+"""What waits for other processes' locks in each of its steps."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from objstore._bucket_health import BucketHealth
 from objstore._bucket_log import BucketLog
 from objstore._bucket_space import BucketSpace
 from objstore._bucket_state import GONE
@@ -22,13 +23,16 @@ from objstore._config import decode_config, engine_options
 from objstore._dropped import Dropped
 from objstore._engine import BucketOptions, BucketState, UpdateBucket
 from objstore._projection import ObjectProjection
+from objstore._quarantine import Quarantine
 from objstore._registry import (
     REGISTRY_NUMBER,
     BucketEntry,
     Registry,
     check_unchanged,
 )
+from objstore._registry_health import RegistryHealth
 from objstore._store_directory import StoreDirectory
+from objstore._store_scrub import StoreScrub
 from objstore.errors import (
     BucketExistsError,
     BucketNotFoundError,
@@ -87,6 +91,7 @@ class EmbeddedStore:
                 writers=directory.writers,
             )
         )
+        self.scrub = StoreScrub(self)
 
     def check_not_forked(self) -> None:
         """Raise in a process that inherited this store by fork."""
@@ -276,6 +281,19 @@ class EmbeddedStore:
                 self._spaces[name] = found
             return found[1]
 
+    def health(self, name: str) -> BucketHealth | RegistryHealth:
+        """Give what looks after a bucket's health, or the registry's without a name.
+
+        Raises as `bucket`.
+        """
+        if not name:
+            kept = Quarantine(self.directory.storage, REGISTRY_NUMBER)
+            return RegistryHealth(self.registry, kept, self.directory.log_numbers)
+        bucket = self.bucket(name)
+        number = bucket.entry.number
+        storage = None if number == MEMORY_NUMBER else self.directory.storage
+        return BucketHealth(bucket, Quarantine(storage, number))
+
     def _open_bucket(self, entry: BucketEntry) -> BucketLog:
         options = _options_of(entry)
         storage: Storage
@@ -385,6 +403,7 @@ class EmbeddedStore:
 
     def close(self) -> None:
         """Close every log and give the writer lock back, whichever of them fails."""
+        self.scrub.close()
         with self._lock, ExitStack() as closing:
             closing.callback(self.directory.close)
             closing.callback(self.registry.log.close)

@@ -36,12 +36,17 @@ from objstore._engine_values import (
     Meta,
     PinHandle,
     Reclaimed,
+    RepairAction,
+    RepairDone,
+    ScrubStep,
+    Stop,
     StoredMeta,
     Usage,
     VerifyPage,
 )
 
 __all__ = [
+    "REGISTRY",
     "Abort",
     "Append",
     "AppendResult",
@@ -55,6 +60,7 @@ __all__ = [
     "ChangePage",
     "Changes",
     "Chunk",
+    "CompareCatalog",
     "CreateBucket",
     "DamageFound",
     "Damaged",
@@ -68,7 +74,9 @@ __all__ = [
     "FrozenRegistry",
     "GetBucket",
     "GetDirectory",
+    "GetMetrics",
     "GetUsage",
+    "Heal",
     "Last",
     "LeaveGap",
     "ListBuckets",
@@ -77,15 +85,22 @@ __all__ = [
     "Page",
     "Pin",
     "PinHandle",
+    "Quarantine",
     "ReadChunks",
     "Reclaim",
     "Reclaimed",
     "RemoveLeftovers",
+    "RepairAction",
     "RepairCatalog",
+    "RepairDone",
+    "Restore",
+    "Scrub",
+    "ScrubStep",
     "SealBucket",
     "SequenceAt",
     "Snapshot",
     "Steps",
+    "Stop",
     "StoredMeta",
     "TimeAt",
     "UpdateBucket",
@@ -98,6 +113,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+REGISTRY = ""
+"""What operations about health take as the bucket for the registry of buckets."""
 
 
 class Op(Generic[T]):
@@ -354,6 +371,7 @@ class VerifyRecords(Op[VerifyPage]):
     """Check a stretch of a bucket's stored records; start with `token=None`."""
 
     bucket: str
+    """Or `REGISTRY`, here and in the other operations on health."""
     token: object | None = None
 
 
@@ -365,8 +383,8 @@ class Damaged(Op[list[DamageFound]]):
 
 
 @dataclass(frozen=True, slots=True)
-class RepairCatalog(Op[bool]):
-    """Check the catalog against the log and rebuild it if it differs; True if so."""
+class CompareCatalog(Op[list[DamageFound]]):
+    """Compare the catalog with the log, row for row; changes neither."""
 
     bucket: str
 
@@ -400,6 +418,54 @@ class LeaveGap(Op[None]):
 
     bucket: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepairCatalog(Op[list[RepairDone]]):
+    """Write again what only the catalog still has, then rebuild it if it differs."""
+
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine(Op[RepairDone | None]):
+    """Save what is left of a damaged stretch or version; `None` when it was before."""
+
+    bucket: str
+    what: DamageFound | StoredMeta
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restore(Op[RepairDone]):
+    """Put the newest older version that is whole in the place of a damaged one."""
+
+    bucket: str
+    damaged: StoredMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Heal(Op[RepairDone | None]):
+    """Make header and footer of a segment whole; `None` when that cannot be done."""
+
+    bucket: str
+    segment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scrub(Op[ScrubStep]):
+    """Check the next stretch of the store in the background, in one process at a time.
+
+    What it finds is logged, and is among what `Damaged` gives.
+    """
+
+    stopped: Stop
+    """Of the caller, which tells it from another one of this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetrics(Op[dict[str, int]]):
+    """Give counters and gauges of this process."""
 
 
 class Engine(Protocol):

@@ -12,6 +12,9 @@ from objstore_log import FrozenLog
 Buffer: TypeAlias = bytes | bytearray | memoryview
 ChangeKind: TypeAlias = Literal["put", "meta", "delete", "link", "expire"]
 BucketChangeKind: TypeAlias = Literal["seal", "config"]
+RepairAction: TypeAlias = Literal[
+    "salvaged", "rebuilt", "healed", "quarantined", "restored", "lost"
+]
 
 
 class Capability(Enum):
@@ -163,6 +166,25 @@ class DamageFound:
     segment: int
     position: int
     reason: str
+    end: int = 0
+    """Where the damaged stretch ends; 0 when nobody knows."""
+    is_needed: bool = True
+    """The current state of a name, or of the bucket, needs it."""
+    is_structure: bool = False
+    """It is a header or a footer, which holds nothing of its own."""
+    is_missing: bool = False
+    """Its bytes stand in no file any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairDone:
+    """One thing that a repair did, as the engine tells it."""
+
+    action: RepairAction
+    detail: str
+    name: str | None = None
+    sequence: int | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +211,27 @@ class VerifyPage:
     damaged: tuple[DamageFound, ...]
     bytes: int
     token: object | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubStep:
+    """What a step of the background scrub did."""
+
+    bytes: int
+    is_idle: bool = False
+    """There is nothing to do now: the round is over, or another process does it."""
+
+
+class Stop(Protocol):
+    """Says when the one who works in the background has to end, as an event does."""
+
+    def is_set(self) -> bool:
+        """Say whether it is time."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is time, or the time-out is over; say whether it is time."""
+        ...
 
 
 class PinHandle(Protocol):

@@ -11,7 +11,11 @@ from objstore_log import Kind, NewRecord, Record
 _PREFIX = Struct("<B3xII4xQQQQQq")
 PREFIX_BYTES: Final = _PREFIX.size
 assert PREFIX_BYTES == 64  # noqa: PLR2004 - the format page says so
+_U64 = Struct("<Q")
+_CONTENT_TIME_PLACE: Final = 32
 _EXPIRES_PLACE: Final = 40
+_PREVIOUS_PLACE: Final = 48
+_DELTA_PLACE: Final = 56
 _EXTENT = Struct("<QI4xQ")
 _CHANGES: Final[tuple[ChangeKind, ...]] = ("put", "meta", "delete", "link", "expire")
 
@@ -116,6 +120,24 @@ def decode_facts(body: bytes) -> MetaFacts:
     return MetaFacts(
         change, _extents(body, count), size, stored, expires, previous, delta
     )
+
+
+def previous_of(body: bytes) -> int:
+    """Give the sequence of the name's META before this one, 0 for none."""
+    return _prefix(body)[7]
+
+
+def repeated(record: Record) -> NewRecord:
+    """Make a META that says again what a damaged one said; its content keeps its age.
+
+    It adds nothing to the live content bytes: the damaged one has.
+    """
+    body = bytearray(record.body)
+    (content_time,) = _U64.unpack_from(body, _CONTENT_TIME_PLACE)
+    _U64.pack_into(body, _CONTENT_TIME_PLACE, content_time or record.time_ns)
+    _U64.pack_into(body, _PREVIOUS_PLACE, record.sequence)
+    _U64.pack_into(body, _DELTA_PLACE, 0)
+    return NewRecord(Kind.META, bytes(body), key=record.key, nuid=record.nuid)
 
 
 def size_delta_of(body: bytes) -> int:

@@ -12,8 +12,9 @@ from objstore._expiry import Scope
 from objstore._links import Version
 from objstore._operations_list import Query, check_query, next_rows
 from objstore._operations_read import consume
+from objstore._operations_repair import Hit, damage_of, repair_found, repair_of
 from objstore._operations_write import Progress
-from objstore._types import Damage, VerifyReport
+from objstore._types import Damage, Repair, VerifyReport
 from objstore.errors import (
     BadObjectMetaError,
     BucketExistsError,
@@ -32,7 +33,8 @@ class _Check:
         self.objects = 0
         self.bytes = 0
         self.damaged: list[Damage] = []
-        self.hit: list[StoredMeta] = []
+        self.repaired: list[Repair] = []
+        self.hits: list[Hit] = []
         """Versions in this bucket whose content is damaged."""
         self._progress = progress
         self._is_measured = is_measured
@@ -69,12 +71,12 @@ class _Check:
         """Say whether a damaged record is one of a version that is named already."""
         sequence = found.sequence
         return sequence is not None and any(
-            stored.sequence == sequence
+            hit.stored.sequence == sequence
             or any(
                 extent.first <= sequence < extent.first + extent.count
-                for extent in stored.extents
+                for extent in hit.stored.extents
             )
-            for stored in self.hit
+            for hit in self.hits
         )
 
     def report(self) -> VerifyReport:
@@ -82,14 +84,7 @@ class _Check:
         if self._told != (self.bytes, self.bytes):
             self._tell(self.bytes)
         ok = not self.damaged
-        return VerifyReport(ok, self.objects, self.bytes, self.damaged)
-
-
-def damage_of(bucket: str, found: ops.DamageFound) -> Damage:
-    """Give an engine's finding as users see it."""
-    return Damage(
-        bucket, found.name, found.sequence, found.segment, found.position, found.reason
-    )
+        return VerifyReport(ok, self.objects, self.bytes, self.damaged, self.repaired)
 
 
 def verify_bucket(
@@ -108,6 +103,7 @@ def verify_store(
 ) -> Steps[VerifyReport]:
     """Check every bucket."""
     check = _Check(progress)
+    yield from _check_registry(engine, check, repair=repair)
     for bucket in (yield from call(ops.ListBuckets())):
         try:
             yield from _check_bucket(Scope(engine, bucket), "", check, repair=repair)
@@ -126,19 +122,26 @@ def _damage_of_bucket(bucket: str, error: CorruptionError) -> Damage:
     )
 
 
+def _check_registry(engine: Engine, check: _Check, *, repair: bool) -> Steps[None]:
+    """Check what says which buckets there are."""
+    scope = Scope(engine, ops.REGISTRY)
+    found = yield from _check_log(scope, check, repair=repair)
+    yield from _conclude(scope, check, found, repair=repair)
+
+
 def _check_bucket(
     scope: Scope, prefix: str, check: _Check, *, repair: bool
 ) -> Steps[None]:
-    if repair:
-        yield from call(ops.RepairCatalog(scope.bucket))
-    records: list[ops.DamageFound] = []
+    found: list[ops.DamageFound] = []
     if not prefix:
         # On a full disk nobody may be able to say how much there is.
         with suppress(StorageError):
             usage = yield from call(ops.GetUsage(scope.bucket))
             # Dead records, which nobody has measured, come on top.
             check.expect(records=usage.stored_size, contents=usage.size)
-        records = yield from _check_records(scope, check)
+        found = yield from _check_log(scope, check, repair=repair)
+    elif repair:
+        yield from _repair_catalog(scope, check)
     place: str | None = None
     while True:
         rows = yield from next_rows(scope, Query(prefix), place)
@@ -147,10 +150,52 @@ def _check_bucket(
         place = rows.next_start_after
         if place is None:
             break
-    check.damaged += [
-        damage_of(scope.bucket, found) for found in records if not check.explains(found)
+    yield from _conclude(scope, check, found, repair=repair)
+
+
+def _check_log(
+    scope: Scope, check: _Check, *, repair: bool
+) -> Steps[list[ops.DamageFound]]:
+    """Check all records of a log, and its catalog against them."""
+    found: list[ops.DamageFound] = []
+    if repair:
+        yield from _repair_catalog(scope, check)
+    else:
+        found += yield from call(ops.CompareCatalog(scope.bucket))
+    # a meta whose segment is missing is what only the catalog has, too
+    told = {(item.name, item.sequence) for item in found}
+    found += [
+        item
+        for item in (yield from _check_records(scope, check))
+        if item.segment or (item.name, item.sequence) not in told
     ]
-    check.hit.clear()
+    known = {(item.segment, item.position) for item in found}
+    # what stands in no file any more is known from the opening alone
+    found += [
+        item
+        for item in (yield from call(ops.Damaged(scope.bucket)))
+        if item.is_missing and (item.segment, item.position) not in known
+    ]
+    return found
+
+
+def _repair_catalog(scope: Scope, check: _Check) -> Steps[None]:
+    for done in (yield from call(ops.RepairCatalog(scope.bucket))):
+        check.repaired.append(repair_of(scope.bucket, done))
+
+
+def _conclude(
+    scope: Scope, check: _Check, found: list[ops.DamageFound], *, repair: bool
+) -> Steps[None]:
+    """Tell what was found in one log, or repair it and tell what is left."""
+    hits, left = check.hits, [item for item in found if not check.explains(item)]
+    if repair:
+        done = yield from repair_found(scope, hits, found)
+        check.repaired += done.repaired
+        hits, left = done.hits, [item for item in left if item in done.found]
+    check.damaged += [hit.damage for hit in hits]
+    check.damaged += [damage_of(scope.bucket, item) for item in left]
+    check.hits = []
 
 
 def _check_records(scope: Scope, check: _Check) -> Steps[list[ops.DamageFound]]:
@@ -180,8 +225,7 @@ def _check_content(scope: Scope, stored: StoredMeta, check: _Check) -> Steps[Non
         if last is None or last.sequence != stored.sequence:
             return
         found = damage(0, 0, "its content is missing")
-    check.damaged.append(found)
-    check.hit.append(stored)
+    check.hits.append(Hit(found, stored))
 
 
 def _read(scope: Scope, stored: StoredMeta, check: _Check) -> Steps[None]:
@@ -202,7 +246,7 @@ def _read(scope: Scope, stored: StoredMeta, check: _Check) -> Steps[None]:
 def found_at_opening() -> Steps[list[Damage]]:
     """Give what opening found damaged, without a check."""
     damaged: list[Damage] = []
-    for bucket in (yield from call(ops.ListBuckets())):
+    for bucket in (ops.REGISTRY, *(yield from call(ops.ListBuckets()))):
         try:
             found = yield from call(ops.Damaged(bucket))
         except BucketExistsError:

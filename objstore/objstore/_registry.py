@@ -20,7 +20,7 @@ from objstore.errors import (
     CorruptionError,
 )
 from objstore_log import Appended, Kind, Log, NewRecord, Record, subject_of
-from objstore_log.errors import ConflictError
+from objstore_log.errors import ConflictError, SequenceGoneError
 
 REGISTRY_NUMBER: Final = 0
 _PAGE: Final = 1_000
@@ -188,6 +188,42 @@ class Registry:
     def through(self) -> int:
         """Give the sequence that the last answer was as of."""
         return self._through
+
+    def known_numbers(self) -> set[int]:
+        """Give the numbers of its own log and of those of all buckets there were."""
+        self._follow()
+        current = {entry.number for entry in list(self._entries.values())}
+        return {REGISTRY_NUMBER, *current, *self._gone}
+
+    def name_at(self, sequence: int) -> str | None:
+        """Give the bucket whose last change stands at a sequence, once or twice."""
+        self._follow()
+        for entry in list(self._entries.values()):
+            first = entry.sequence - entry.is_repeat
+            if first <= sequence <= first + 1:
+                return entry.name
+        return None
+
+    def restate_damaged(self) -> list[str]:
+        """Say again what one record alone says; give the names of these buckets.
+
+        A name that somebody changes meanwhile is left alone: it is said twice then.
+        """
+        self._follow()
+        done: list[str] = []
+        for entry in self.entries():
+            if self._is_said_twice(entry):
+                continue
+            if self._append(entry, self._last(entry.name)) is not None:
+                done.append(entry.name)
+        return done
+
+    def _is_said_twice(self, entry: BucketEntry) -> bool:
+        try:
+            self.log.read_run(entry.sequence - entry.is_repeat, 2)
+        except (CorruptionError, SequenceGoneError):
+            return False
+        return True
 
     def is_gone(self, number: int) -> bool:
         """Say whether the log of that number was a bucket's that is deleted."""

@@ -1,16 +1,25 @@
-"""Retention in the background: one thread per open store, asleep in between."""
+"""Retention and the scrub in the background: a thread each, asleep in between."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import weakref
+from typing import Final
 
 from objstore import _drivers
-from objstore._engine import Capability, Engine
+from objstore._engine import Capability, Engine, Scrub
 from objstore._operations_retention import run_retention
 from objstore.errors import ClosedError, ObjStoreError
 
+SCRUB_BYTES_PER_S: Final = 1024 * 1024
+"""A round of 100 GB takes a bit more than a day, and nobody notices it."""
+SCRUB_STEP_BYTES_MIN: Final = 64 * 1024
+"""What a step counts at least: a log without much in it costs its opening."""
+SCRUB_START_S: Final = 60.0
+"""A program that ends sooner scrubs nothing."""
+SCRUB_IDLE_S: Final = 60.0
+"""How often a process looks whether it is its turn."""
 _logger = logging.getLogger("objstore")
 
 
@@ -43,3 +52,44 @@ def _repeat(engine: Engine, interval_s: float, stopped: threading.Event) -> None
             return
         except (ObjStoreError, OSError) as error:
             _logger.warning("%s: retention failed: %s", engine.url, error)
+
+
+class ScrubSchedule:
+    """Scrubs a store at a limited rate until it is stopped or forgotten."""
+
+    def __init__(self, engine: Engine, bytes_per_s: float | None) -> None:
+        self._stopped = threading.Event()
+        is_possible = Capability.SYNCHRONOUS in engine.capabilities
+        if bytes_per_s and is_possible and engine.backing_store != "memory":
+            # As above: the thread does not keep the store.
+            weakref.finalize(self, self._stopped.set)
+            threading.Thread(
+                target=_scrub,
+                args=(engine, bytes_per_s, self._stopped),
+                name="objstore-scrub",
+                daemon=True,
+            ).start()
+
+    def stop(self) -> None:
+        """End it; closing the engine waits for a stretch that is being read."""
+        self._stopped.set()
+
+
+def _scrub(engine: Engine, bytes_per_s: float, stopped: threading.Event) -> None:
+    pause_s = SCRUB_START_S
+    reason = ""
+    while not stopped.wait(pause_s):
+        pause_s = SCRUB_IDLE_S
+        try:
+            step = engine.run(Scrub(stopped))
+        except ClosedError:
+            return
+        except (ObjStoreError, OSError) as error:
+            # each reason once: it is tried again and again
+            if str(error) != reason:
+                reason = str(error)
+                _logger.warning("%s: the scrub failed: %s", engine.url, error)
+        else:
+            reason = ""
+            if not step.is_idle:
+                pause_s = max(step.bytes, SCRUB_STEP_BYTES_MIN) / bytes_per_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Self, cast
@@ -17,13 +18,13 @@ from objstore._config import (
     check_sync,
     seconds_of,
 )
-from objstore._engine import Capability, Engine, Steps
+from objstore._engine import Capability, Engine, GetMetrics, Steps
 from objstore._handles import AsyncSession, Handle, Session
 from objstore._loop_wake import in_thread
 from objstore._operations_backup import backup_store
 from objstore._operations_retention import run_retention
 from objstore._operations_write import Progress
-from objstore._schedule import RetentionSchedule
+from objstore._schedule import SCRUB_BYTES_PER_S, RetentionSchedule, ScrubSchedule
 from objstore._types import (
     BackupReport,
     Damage,
@@ -78,6 +79,19 @@ def check_seconds(option: str, value: Duration | None) -> float | None:
             problem=str(error),
             hint=f"give a timedelta or seconds from 0 to {DURATION_MAX.days} days",
         ) from None
+
+
+def check_rate(value: float | None) -> None:
+    """Raise `BadStoreError` unless it is a rate of the scrub, or `None`."""
+    given = cast("object", value)
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    if given is not None and not (is_number and 0 < float(str(given)) < math.inf):
+        raise BadStoreError(
+            field="scrub_rate",
+            value=value,
+            problem="is no number of bytes above 0",
+            hint="give bytes a second, or None for no scrub",
+        )
 
 
 def _text_of(url: Url) -> str:
@@ -143,11 +157,13 @@ class StoreBase:
         *,
         sync: Sync = "always",
         retention_interval: float | None = None,
+        scrub_rate: float | None = None,
     ) -> None:
         self._session = session
         self._engine = session.engine
         self._sync: Sync = sync
         self._schedule = RetentionSchedule(session.engine, retention_interval)
+        self._scrub = ScrubSchedule(session.engine, scrub_rate)
         self._run = session.arun
 
     @property
@@ -162,12 +178,28 @@ class StoreBase:
 
     @property
     def damaged(self) -> list[Damage]:
-        """What opening found damaged; `verify` looks further."""
+        """What opening and the background scrub found damaged; `verify` looks further.
+
+        What is repaired leaves this list; what is still damaged comes back with the
+        next round of the scrub.
+        """
         self._session.check()
         # An engine that has to be awaited has no files that could be damaged.
         if Capability.SYNCHRONOUS not in self._engine.capabilities:
             return []
         return _drivers.run(self._engine, checks.found_at_opening())
+
+    def metrics(self) -> dict[str, int]:
+        """Give counters and gauges of this process, by name.
+
+        - `scrub_bytes_total`: bytes that the background scrub has read.
+        - `scrub_rounds_total`: how often it has come through the whole store.
+        - `scrub_damaged`: what it found damaged and knows of no repair.
+        """
+        self._session.check()
+        if Capability.SYNCHRONOUS not in self._engine.capabilities:
+            return {}
+        return self._engine.run(GetMetrics())
 
     def jetstream(self) -> Self:
         """Give the store itself, for code that was written for a NATS connection."""
@@ -180,6 +212,7 @@ class StoreBase:
         self._session.check()
         self._session.is_closed = True
         self._schedule.stop()
+        self._scrub.stop()
         return True
 
     def _create(
@@ -282,10 +315,10 @@ class Store(StoreBase):
     async def verify(
         self, *, repair: bool = False, progress: Progress | None = None
     ) -> VerifyReport:
-        """Check every record and every live object of every bucket.
+        """Check every record of every log, and every live object of every bucket.
 
         Args:
-            repair: Rebuild catalogs that differ from their logs.
+            repair: Repair what can be: see `ObjectStore.verify`.
             progress: Called with the bytes that are done and their total as far as it
                 is known by then: never less than what is done, the same at the end.
 
@@ -352,6 +385,7 @@ def connect(
     retention_interval: Duration | None = RETENTION_INTERVAL_S,
     lock_timeout: Duration | None = None,
     force_network: bool = False,
+    scrub_rate: float | None = SCRUB_BYTES_PER_S,
 ) -> Handle[Store]:
     """Open a store for asyncio or trio: `await` it, or enter it with `async with`.
 
@@ -370,6 +404,8 @@ def connect(
             for as long as it takes.
         force_network: Take a directory on a network file system, where locks and
             syncs may not hold; for when one machine alone uses it.
+        scrub_rate: Bytes a second at which stored records are checked in the
+            background, once a day and in one process at a time; `None` for never.
 
     Raises:
         StoreNotFoundError: there is no store, and not `create`, or the place is a file
@@ -388,6 +424,7 @@ def connect(
 
     async def opening() -> Store:
         interval_s = check_seconds("retention_interval", retention_interval)
+        check_rate(scrub_rate)
         engines: list[Engine] = []
 
         def open_one() -> None:
@@ -410,6 +447,8 @@ def connect(
             raise
         (engine,) = engines
         session = AsyncSession(engine)
-        return Store(session, sync=sync, retention_interval=interval_s)
+        return Store(
+            session, sync=sync, retention_interval=interval_s, scrub_rate=scrub_rate
+        )
 
     return Handle(opening)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from objstore._quarantine import QUARANTINE_NAME
 from objstore._reserve import RESERVE_NAME, Reserve
 from objstore.errors import StorageError, StoreNotFoundError, StoreVersionError
 from objstore_log import (
@@ -29,6 +30,8 @@ WRITERS_NAME: Final = "writers"
 LOGS_NAME: Final = "logs"
 _LOG_NAME: Final = re.compile("[0-9a-f]{8,16}")
 REGISTRY_NAME: Final = "00000000"
+SCRUB_NAME: Final = "SCRUB"
+SCRUB_LOCK_NAME: Final = "SCRUB.lock"
 MAKING_NAME: Final = "STORE.lock"
 TEMPORARY_NAME: Final = "STORE.tmp"
 _OWN_NAMES: Final = {
@@ -38,6 +41,9 @@ _OWN_NAMES: Final = {
     WRITERS_NAME,
     LOGS_NAME,
     RESERVE_NAME,
+    QUARANTINE_NAME,
+    SCRUB_LOCK_NAME,
+    SCRUB_NAME,
 }
 MAKING_TRIES: Final = 500
 MAKING_PAUSE_S: Final = 0.01

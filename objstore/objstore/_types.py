@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
-from objstore._engine import BucketChangeKind, ChangeKind
+from objstore._engine import BucketChangeKind, ChangeKind, RepairAction
 from objstore._names import DEFAULT_CHUNK_SIZE
 
 Duration: TypeAlias = timedelta | float
@@ -200,7 +200,7 @@ class Damage:
     """One name whose stored content is damaged."""
 
     bucket: str
-    """The bucket."""
+    """The bucket; empty for damage to the registry of buckets that hits none."""
     name: str | None
     """The object; `None` when the damage cannot be assigned to a name."""
     seq: int | None
@@ -214,17 +214,45 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """One thing that a repair did, or could not do."""
+
+    bucket: str
+    """The bucket; empty for the registry of buckets."""
+    name: str | None
+    """The object; `None` when it is about no single one."""
+    seq: int | None
+    """Sequence of the version, or of the record."""
+    action: RepairAction
+    """What was done:
+
+    - `"salvaged"`: a change that the log had lost was written again from the catalog.
+    - `"rebuilt"`: the catalog was made anew from the log.
+    - `"healed"`: a segment has whole copies of its header, and a whole footer, again.
+    - `"quarantined"`: what is left of something damaged was saved to `path`.
+    - `"restored"`: an older version took the place of a damaged one.
+    - `"lost"`: no older version is whole, or none may be restored; the name goes on
+      raising `CorruptionError` until it is put again or deleted."""
+    detail: str
+    """The same in words."""
+    path: str | None = None
+    """What was written, below the store's directory."""
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What a check of stored content found."""
 
     ok: bool
-    """Whether nothing is damaged."""
+    """Whether nothing is damaged, behind the repair if there was one."""
     objects: int
     """Number of versions that were checked."""
     bytes: int
     """Bytes that were read."""
     damaged: list[Damage] = field(default_factory=list[Damage], hash=False)
     """Every name and version that shares damaged content."""
+    repaired: list[Repair] = field(default_factory=list[Repair], hash=False)
+    """What a repair did, in its order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ from objstore._blocking_bucket import ObjectReader, ObjectStore, ObjectWriter
 from objstore._config import ObjectStoreConfig, Sync
 from objstore._handles import Session, twin
 from objstore._operations_restore import restore_backup_blocking as restore_backup
+from objstore._schedule import SCRUB_BYTES_PER_S
 from objstore._store import (
     RETENTION_INTERVAL_S,
     StoreBase,
     Url,
+    check_rate,
     check_seconds,
     open_engine,
 )
@@ -91,6 +93,7 @@ def open(
     retention_interval: Duration | None = RETENTION_INTERVAL_S,
     lock_timeout: Duration | None = None,
     force_network: bool = False,
+    scrub_rate: float | None = SCRUB_BYTES_PER_S,
 ) -> Store:
     """Open a store; see `objstore.connect` for arguments and errors.
 
@@ -104,6 +107,7 @@ def open(
             assert bucket.get("a") == b"content"
     """
     interval_s = check_seconds("retention_interval", retention_interval)
+    check_rate(scrub_rate)
     engine = open_engine(
         url,
         create=create,
@@ -111,4 +115,9 @@ def open(
         lock_timeout=lock_timeout,
         force_network=force_network,
     )
-    return Store(Session(engine), sync=sync, retention_interval=interval_s)
+    return Store(
+        Session(engine),
+        sync=sync,
+        retention_interval=interval_s,
+        scrub_rate=scrub_rate,
+    )

@@ -156,7 +156,7 @@ def test_limit_of_a_bucket_is_told(cli: Cli, bucket: str) -> None:
 
 
 def test_damaged_store_ends_with_five(cli: Cli, bucket: str, place: Path) -> None:
-    """Damage is told by name, for reading and for the check."""
+    """Damage is told by name, for reading and for the check, until it is gone."""
     for segment in (place / "objstore-data" / "logs").rglob("*.seg"):
         content = segment.read_bytes()
         segment.write_bytes(content.replace(b"hello\n", b"jello\n"))
@@ -167,6 +167,13 @@ def test_damaged_store_ends_with_five(cli: Cli, bucket: str, place: Path) -> Non
     assert "damaged: b/hello.txt" in verify.out
     assert cat.status == 5
     assert cat.out == ""
+
+    repair = cli("verify", "--repair")
+    assert repair.status == 5
+    assert "quarantined: b/hello.txt" in repair.out
+    assert "lost: b/hello.txt" in repair.out
+    assert cli("rm", "b/hello.txt").status == 0
+    assert "b/hello.txt" not in cli("verify").out
 
 
 def test_held_lock_ends_with_six(cli: Cli, bucket: str) -> None:

@@ -431,6 +431,8 @@ class FakeEngine:
                 return
 
     def _verify_records(self, op: e.VerifyRecords) -> e.VerifyPage:
+        if not op.bucket:
+            return e.VerifyPage((), 0, None)
         bucket = self._bucket(op.bucket)
         start = op.token if isinstance(op.token, int) else 0
         page = sorted(bucket.chunks)[start : start + 10]
@@ -444,12 +446,34 @@ class FakeEngine:
         return e.VerifyPage(damaged, size, token)
 
     def _damaged(self, op: e.Damaged) -> list[e.DamageFound]:
-        self._bucket(op.bucket)
+        return self._nothing_in(op.bucket)
+
+    def _compare_catalog(self, op: e.CompareCatalog) -> list[e.DamageFound]:
+        return self._nothing_in(op.bucket)
+
+    def _nothing_in(self, bucket: str) -> list[e.DamageFound]:
+        if bucket:
+            self._bucket(bucket)
         return []
 
-    def _repair_catalog(self, op: e.RepairCatalog) -> bool:
+    def _repair_catalog(self, op: e.RepairCatalog) -> list[e.RepairDone]:
+        if op.bucket:
+            self._bucket(op.bucket)
+        return []
+
+    def _quarantine(self, op: e.Quarantine) -> None:
         self._bucket(op.bucket)
-        return False
+
+    def _restore(self, op: e.Restore) -> e.RepairDone:
+        self._bucket(op.bucket)
+        name, sequence = op.damaged.name, op.damaged.sequence
+        return e.RepairDone("lost", "the fake keeps no versions", name, sequence)
+
+    def _get_metrics(self, op: e.GetMetrics) -> dict[str, int]:
+        return {}
+
+    def _heal(self, op: e.Heal) -> None:
+        self._bucket(op.bucket)
 
 
 def sequences_of(meta: e.StoredMeta) -> list[int]:

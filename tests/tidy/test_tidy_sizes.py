@@ -91,13 +91,16 @@ def test_files_are_short(sources: Mapping[str, str]) -> None:
         ("log/objstore_log/", 6_600),
         ("log/objstore_log/testing/", 1_000),
         ("watch/objstore_watch/", 1_500),
-        ("objstore/objstore/", 9_500),
+        ("objstore/objstore/", 10_600),
     ],
 )
 def test_package_keeps_its_size(
     sources: Mapping[str, str], package: str, lines_max: int
 ) -> None:
-    """A package keeps its size, in lines of code (docs/decisions/0001, 0005, 0009)."""
+    """A package keeps its size, in lines of code.
+
+    Decisions 0001, 0005, 0008 and 0009 say why these.
+    """
     others = tuple(face for face in APART if face != package)
     lines = sum(
         _code_lines(text)

@@ -29,7 +29,7 @@ from tests.torture.rot_store import (
 
 from objstore import Damage as Told
 from objstore._engine import Damaged
-from objstore._operations_verify import damage_of
+from objstore._operations_repair import damage_of
 from objstore.blocking import ObjectStore
 from objstore.errors import (
     CorruptionError,

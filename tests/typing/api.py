@@ -19,6 +19,7 @@ from objstore import (
     ObjectLink,
     ObjectMeta,
     ObjectStoreStatus,
+    Repair,
     RetentionReport,
     TreeReport,
     VerifyReport,
@@ -31,12 +32,15 @@ async def use_store() -> None:
     assert_type(
         await objstore.connect("./data", sync=timedelta(seconds=1)), objstore.Store
     )
-    async with objstore.connect(Path("data"), create=False, lock_timeout=1.5) as store:
+    async with objstore.connect(
+        Path("data"), create=False, lock_timeout=1.5, scrub_rate=1 << 20
+    ) as store:
         assert_type(store, objstore.Store)
         assert_type(store.jetstream(), objstore.Store)
         assert_type(store.url, str)
         assert_type(store.capabilities, frozenset[Capability])
         assert_type(store.damaged, list[Damage])
+        assert_type(store.metrics(), dict[str, int])
         config = objstore.ObjectStoreConfig(bucket="b", ttl=timedelta(hours=1))
         made = await store.create_object_store(config=config)
         assert_type(made, objstore.ObjectStore)
@@ -47,7 +51,9 @@ async def use_store() -> None:
         assert_type(await store.delete_object_store("b"), bool)
         assert_type(await store.object_store_names(), list[str])
         assert_type(await store.run_retention(dry_run=True), RetentionReport)
-        assert_type(await store.verify(repair=True, progress=print), VerifyReport)
+        report = await store.verify(repair=True, progress=print)
+        assert_type(report, VerifyReport)
+        assert_type(report.repaired, list[Repair])
         backup = await store.backup(Path("backups"), keep=7, progress=print)
         assert_type(backup, BackupReport)
     restored = await objstore.restore_backup("backups", "new", generation="1")
@@ -153,7 +159,7 @@ async def use_watch(os: objstore.ObjectStore, since: datetime) -> None:
 
 def use_blocking_store() -> None:
     """Use every call of the synchronous store."""
-    with objstore.open("memory:", retention_interval=None) as store:
+    with objstore.open("memory:", retention_interval=None, scrub_rate=None) as store:
         assert_type(store, blocking.Store)
         assert_type(store.jetstream(), blocking.Store)
         assert_type(store.damaged, list[Damage])

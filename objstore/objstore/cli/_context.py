@@ -36,12 +36,14 @@ class Context:
     def open(self, *, create: bool = False) -> Store:
         """Open the store; only a command that makes a bucket makes a store.
 
-        Retention stays with the command for it and with long-running programs.
+        Retention and the scrub stay with the commands for them and with long-running
+        programs.
         """
         return objstore.open(
             self.url,
             create=create,
             retention_interval=None,
+            scrub_rate=None,
             lock_timeout=self.lock_timeout_s,
         )
 

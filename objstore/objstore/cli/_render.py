@@ -7,7 +7,14 @@ from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from objstore import Change, Damage, ObjectInfo, ObjectStoreStatus, VerifyReport
+from objstore import (
+    Change,
+    Damage,
+    ObjectInfo,
+    ObjectStoreStatus,
+    Repair,
+    VerifyReport,
+)
 from objstore.cli._values import KIB, size_text
 
 SIZE_WIDTH = 12
@@ -115,19 +122,28 @@ def object_lines(info: ObjectInfo) -> Iterator[str]:
         yield f"{'chunk_size:':<16}{info.options.max_chunk_size}"
 
 
+def _place(what: Damage | Repair) -> str:
+    """Give what was hit: an object, a bucket, or the registry of buckets."""
+    name = "" if what.name is None else what.name
+    version = "" if what.seq is None else f" at sequence {what.seq}"
+    place = f"{what.bucket}/{name}" if what.bucket else "the registry"
+    return f"{place}{version}"
+
+
 def damage_lines(damaged: list[Damage]) -> Iterator[str]:
     """Give what is damaged, one a line."""
     for damage in damaged:
-        name = "" if damage.name is None else damage.name
-        version = "" if damage.seq is None else f" at sequence {damage.seq}"
         yield (
-            f"damaged: {damage.bucket}/{name}{version} (segment {damage.segment:016x}, "
+            f"damaged: {_place(damage)} (segment {damage.segment:016x}, "
             f"position {damage.position}): {damage.reason}"
         )
 
 
 def verify_lines(report: VerifyReport) -> Iterator[str]:
     """Give the result of a check."""
+    for done in report.repaired:
+        path = "" if done.path is None else f" ({done.path})"
+        yield f"{done.action}: {_place(done)}: {done.detail}{path}"
     yield from damage_lines(report.damaged)
     verdict = "nothing is damaged" if report.ok else f"{len(report.damaged)} damaged"
     yield (

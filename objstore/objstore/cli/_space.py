@@ -20,13 +20,17 @@ def verify(
     /,
     *,
     repair: Annotated[
-        bool, Parameter(help="Rebuild catalogs first where they differ from the log.")
+        bool,
+        Parameter(
+            help="Save what is left of what is damaged, put older versions that are "
+            "whole in its place, rebuild catalogs that differ from their logs."
+        ),
     ] = False,
     context: Shared,
 ) -> int:
-    """Check every record and every object against its digest.
+    """Check every record, every catalog, and every object against its digest.
 
-    Ends with status 5 when something is damaged.
+    Ends with status 5 when something is damaged, behind a repair what still is.
     """
     report = _verified(context, place, repair=repair)
     context.emit(_render.document_of(report), _render.verify_lines(report))

@@ -1,0 +1,203 @@
+"""Mending what carries records: headers and footers of segments that are finished.
+
+A segment is written once, so that it is never mended in place: a copy of it, byte for
+byte but for what is mended, takes its name. Whoever has the old file open goes on
+reading it; it holds the same records at the same positions.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+from objstore_log._commit import Committer
+from objstore_log._core import LogCore
+from objstore_log._footer import encode_footer_body, encode_trailer
+from objstore_log._format import (
+    SEGMENT_HEADER_BYTES,
+    RecordHeader,
+    SegmentHeader,
+    checksum,
+    decode_segment_header,
+    encode_record_header,
+    encode_segment_header,
+)
+from objstore_log._record import STRUCTURAL_KINDS, Kind
+from objstore_log._refusals import refusals
+from objstore_log._scan import Damage, past_refusals
+from objstore_log._segment import SEGMENT_SUFFIX, Segment
+from objstore_log._segments import TEMPORARY_SUFFIX
+from objstore_log._space import RECLAIM_LOCK_NAME
+from objstore_log._storage import Buffer, File
+from objstore_log.errors import BusyError
+
+COPY_BYTES: Final = 1024 * 1024
+BLOCK_BYTES: Final = 4 * 1024
+"""Blocks of zeros of this size stay holes."""
+ALONE_WAIT_S: Final = 30.0
+"""How long it waits for the retention of another process."""
+_PAUSE_S: Final = 0.01
+
+
+class Mender:
+    """Mends segments of one log, and reads what of them cannot be read as records."""
+
+    def __init__(self, core: LogCore, committer: Committer) -> None:
+        self._core = core
+        self._committer = committer
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Keep every reclaimer of this log away; what is dead stays as it is.
+
+        Raises:
+            BusyError: another process has been reclaiming for too long.
+        """
+        storage = self._core.storage
+        deadline = time.monotonic() + ALONE_WAIT_S
+        while (lock := storage.try_lock(RECLAIM_LOCK_NAME)) is None:
+            if time.monotonic() >= deadline:
+                pid = storage.lock_holder(RECLAIM_LOCK_NAME)
+                raise BusyError(
+                    path=storage.path, holder_pid=pid, waited_s=ALONE_WAIT_S
+                )
+            time.sleep(_PAUSE_S)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def raw(self, number: int, position: int, end: int) -> bytes:
+        """Give the bytes of a stretch as they are, none where there is no file."""
+        with refusals(self._core.storage.path, "read"):
+            segment = self._core.segments.get(number)
+            if segment is None:
+                return b""
+            try:
+                read = past_refusals(segment.file.read_at)
+                return read(position, max(end - position, 0))
+            except FileNotFoundError:
+                return b""
+
+    def heal(self, number: int) -> bool:
+        """Write a segment anew with whole headers and a whole footer.
+
+        Guarantee: what it holds between them is copied as it is, damage included;
+        until the copy has its name, durably, the old file is as it was. The one that
+        is appended to is ended first.
+
+        Returns:
+            False when that cannot be done: no copy of its header is whole, or nobody
+            knows what stood in a damaged stretch.
+        """
+        with refusals(self._core.storage.path, "mend"), self.alone():
+            segment = self._segment(number)
+            if segment is None or _whole_header(segment) is None:
+                return False
+            self._committer.end_segment(number)
+            segment = self._segment(number)
+            try:
+                return segment is not None and self._heal(segment)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                # a copy would have other bytes where the disk gives none
+                return False
+
+    def _segment(self, number: int) -> Segment | None:
+        self._core.catch_up()
+        with self._core.mutex:
+            self._core.segments.refresh()
+            return self._core.segments.get(number)
+
+    def _heal(self, segment: Segment) -> bool:
+        header = _whole_header(segment)
+        if header is None:
+            return False
+        usable = self._core.segments.usable(segment)
+        footer: list[Buffer] | None = []
+        end = segment.file.size()
+        if segment.footer_is_damaged():
+            footer = self._footer(segment, header, usable)
+            end = usable
+        if footer is None:
+            return False
+        storage = self._core.storage
+        temporary = segment.name.removesuffix(SEGMENT_SUFFIX) + TEMPORARY_SUFFIX
+        if temporary in storage.names():
+            storage.remove(temporary)
+        file = storage.open(temporary, create=True)
+        try:
+            file.write_at(0, [encode_segment_header(header)])
+            _copy(segment.file, file, end)
+            if footer:
+                file.write_at(end, footer)
+            file.sync()
+        finally:
+            file.close()
+        storage.replace(temporary, segment.name)
+        storage.sync_directory()
+        with self._core.mutex:
+            self._core.segments.renew(segment)
+        return True
+
+    def _footer(
+        self, segment: Segment, header: SegmentHeader, usable: int
+    ) -> list[Buffer] | None:
+        """Make the footer anew; `None` when a record of it may be missing."""
+        following = self._core.segments.following(segment)
+        if following is None or following.header.previous_number != segment.number:
+            return None
+        segment.drop_index()
+        last_time_ns = 0
+        for item in segment.scan(SEGMENT_HEADER_BYTES, usable, verify_bodies=False):
+            if isinstance(item, Damage):
+                return None
+            last_time_ns = max(last_time_ns, _time_of(item))
+        if segment.file.size() < usable:
+            return None
+        last = following.header.previous_last_sequence
+        body = encode_footer_body(header, last, segment.index(usable))
+        record, _ = encode_record_header(
+            header.marker,
+            usable,
+            Kind.FOOTER,
+            b"",
+            len(body),
+            checksum(body),
+            sequence=last,
+            time_ns=last_time_ns,
+            batch_index=0,
+        )
+        return [record, body, encode_trailer(usable, body, usable + len(record))]
+
+
+def _time_of(header: RecordHeader) -> int:
+    return 0 if header.kind in STRUCTURAL_KINDS else header.time_ns
+
+
+def _whole_header(segment: Segment) -> SegmentHeader | None:
+    """Give the header from any whole copy of it in the file."""
+    decoded = decode_segment_header(segment.file.read_at(0, SEGMENT_HEADER_BYTES))
+    if decoded is not None:
+        return decoded.header
+    footer = segment.footer
+    return None if footer is None else footer.header
+
+
+def _copy(source: File, target: File, end: int) -> None:
+    """Copy what lies behind the header, leaving blocks of zeros out."""
+    position = SEGMENT_HEADER_BYTES
+    while position < end:
+        piece = source.read_at(position, min(COPY_BYTES, end - position))
+        if not piece:
+            return
+        for start in range(0, len(piece), BLOCK_BYTES):
+            block = piece[start : start + BLOCK_BYTES]
+            is_last = position + start + len(block) >= end
+            if is_last or block.count(0) < len(block):
+                target.write_at(position + start, [block])
+        position += len(piece)
