@@ -20,8 +20,8 @@ class HeadFile:
     """Reads and publishes the head. Only the holder of the log's lock publishes."""
 
     def __init__(self, storage: Storage, log_id: bytes) -> None:
-        self._file: File = storage.open(HEAD_NAME, create=True)
         self._log_id = log_id
+        self._file: File = storage.open(HEAD_NAME, create=True)
         self._raw = b""
         self._head: Head | None = None
 
@@ -39,10 +39,7 @@ class HeadFile:
         raw = self._file.read_at(0, HEAD_BYTES)
         if raw != self._raw:
             # a torn read shows one old slot at worst, which is a lower bound too
-            head = decode_head(raw)
-            # that of another log, put here by mistake, says nothing
-            is_own = head is not None and head.log_id == self._log_id
-            self._head = head if is_own else None
+            self._head = decode_head(raw, self._log_id)
             self._raw = raw
         return self._head
 

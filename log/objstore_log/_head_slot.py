@@ -56,13 +56,21 @@ def slot_position(generation: int) -> int:
     return (generation % 2) * HEAD_SLOT_BYTES
 
 
-def decode_head(data: bytes) -> Head | None:
-    """Give the newest valid slot, `None` when there is none."""
+def decode_head(data: bytes, log_id: bytes | None = None) -> Head | None:
+    """Give the newest valid slot, `None` when there is none.
+
+    Args:
+        data: both slots.
+        log_id: of the log whose head it must be: a block that was never written may
+            hold the head of another one. `None` takes any.
+    """
     slots = (
         _decode_slot(data[start : start + HEAD_SLOT_BYTES])
         for start in (0, HEAD_SLOT_BYTES)
     )
-    valid = [slot for slot in slots if slot is not None]
+    valid = [
+        slot for slot in slots if slot is not None and log_id in {None, slot.log_id}
+    ]
     return max(valid, key=lambda slot: slot.generation) if valid else None
 
 

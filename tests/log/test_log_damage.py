@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from objstore_log._format import COMMIT_BYTES, SEGMENT_HEADER_BYTES
-from objstore_log._head_slot import decode_head
+from objstore_log._head_slot import HEAD_BYTES, decode_head, encode_head_slot
 from objstore_log._log import Log
 from objstore_log._record import Record
 from objstore_log.errors import CorruptionError, SequenceGoneError
@@ -109,6 +109,28 @@ def test_every_flipped_byte_of_the_head_costs_nothing() -> None:
         data = bytearray(files["log/head"])
         data[place] ^= 1
         _check_damaged(files | {"log/head": bytes(data)}, victims_max=0, fresh=9)
+
+
+def test_head_of_another_log_is_no_head() -> None:
+    """A block that was never written may hold one: whole, newer and about others."""
+    files = sample()
+    head = decode_head(files["log/head"])
+    assert head is not None
+    foreign = head._replace(
+        log_id=b"F" * 16,
+        generation=head.generation + 1,
+        segment=head.segment + 4,
+        written_sequence=1_000,
+        poison=1,
+    )
+    for place in (0, HEAD_BYTES // 2):
+        data = bytearray(files["log/head"])
+        data[place : place + HEAD_BYTES // 2] = encode_head_slot(foreign)
+        one = open_log(disk_with(files | {"log/head": bytes(data)}), seed=5)
+        assert one.log.damages == []
+        assert put(one.log, "fresh").first_sequence == 9
+        assert one.log._core.segments.active.number <= 2
+        one.abandon()
 
 
 @cache

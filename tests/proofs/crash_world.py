@@ -385,7 +385,7 @@ def check(
     more(store, first)
     report = store.verify()
     assert report.ok, report
-    assert store.damaged == []
+    assert store.damaged == [], store.damaged
     _check_catalogs(store)
     store.run_retention()
     for bucket in store.object_store_names():
