@@ -344,8 +344,9 @@ def close_other() -> Step:
 
     def act(stage: Stage) -> None:
         if stage.has_other():
-            stage.other.close()
+            other = stage.other
             stage.lose_other()
+            other.close()
 
     return Step("close the other", act=act, is_other=True)
 

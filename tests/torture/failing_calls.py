@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import random
 import traceback
 from collections import Counter
@@ -129,7 +130,8 @@ class Trial:
                 self.is_by_other = step.is_other
         if self.failure is None or self.is_relaxed:
             return
-        if self.failure.kind not in _BLINDING:
+        can_look = stage.has_other() or not self.is_by_other
+        if can_look and self.failure.kind not in _BLINDING:
             # the disk still fails, and reads go on
             self._look(stage)
 
@@ -181,10 +183,12 @@ def _staged(trial: Trial, clock: Clock) -> Stage:
     """Open the store of a trial, for as many processes as its steps want."""
     store = open_store(trial.disk, clock, seed=trial.seed)
     process = trial.disk.process()
+    # one that could not open a bucket is left, with its writer's lock
+    seeds = itertools.count(trial.seed + 100)
 
     def open_other() -> Store:
         with refusals(process.path, "open"):
-            return open_store(process, clock, seed=trial.seed + 1)
+            return open_store(process, clock, seed=next(seeds))
 
     return Stage(lambda: store, open_other)
 
