@@ -342,3 +342,20 @@ def test_pinned_segments_stay_open_whatever_is_let_go() -> None:
     assert first._file is not None
     assert second._file is not None
     assert segments(log)[-1]._file is None
+
+
+def test_seal_whose_sync_failed_is_taken_back() -> None:
+    """A power cut may take it, so nobody is to read it meanwhile."""
+    disk = CrashStorage()
+    log = open_log(disk, segment_bytes=SEGMENT_BYTES).log
+    put(log, "a", b"x" * 300)
+    disk.fail("sync")
+    with pytest.raises(StorageError):
+        put(log, "b", b"x" * 300)
+    assert segments(log)[0].footer is None
+    put(log, "c", b"x" * 300)
+
+    assert ["a", "c"] == names(log)
+    for cut in disk.disks(limit=40):
+        with opened(cut.mount(), seed=2, segment_bytes=SEGMENT_BYTES) as again:
+            assert (["a", "c"], []) == (names(again), again.damages)
