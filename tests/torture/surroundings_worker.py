@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import random
@@ -424,22 +423,22 @@ def _open_again(place: str) -> None:
         store.object_store(f"more-{len(store.object_store_names())}", create=True)
 
 
-def _not_of_memory(unraisable: Any) -> None:
-    if unraisable.exc_type is not MemoryError:
-        sys.__unraisablehook__(unraisable)
+def _run(squeezed: Squeezed) -> None:
+    try:
+        squeezed.run()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
+        complain(f"squeezed: {type(error).__name__}: {error}")
 
 
 def squeeze(place: str, path: str, who: str, seed: str) -> None:
     """Work under limits once."""
     told = Told(path, who)
     told.ready()
-    # what is told of a limit is no complaint
-    sys.unraisablehook = _not_of_memory
-    logging.getLogger("objstore").addHandler(logging.NullHandler())
+    # what Python and the store tell of a limit is no complaint of ours
+    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - to the end
     squeezed = Squeezed(place, random.Random(seed))
     # in a thread, whose stack is there from the beginning and need not grow
-    thread = threading.Thread(target=squeezed.run)
+    thread = threading.Thread(target=_run, args=(squeezed,))
     thread.start()
     thread.join()
     told.tell("counted", squeezed.counts)
-    sys.stderr.flush()
