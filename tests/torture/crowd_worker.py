@@ -71,7 +71,8 @@ class Told:
     def __init__(self, path: str, who: str) -> None:
         """Go on with a file; numbers of calls begin with the process's own."""
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self._numbers = (f"{who}.{os.getpid()}.{number}" for number in count())
+        self._who = who
+        self._numbers = count()
 
     def ready(self) -> None:
         """Tell that the store is open."""
@@ -83,7 +84,8 @@ class Told:
 
     def call(self, how: str, bucket: str, name: str, facts: Mapping[str, Any]) -> str:
         """Tell of a call that begins; give its number."""
-        number = next(self._numbers)
+        # threads share it, and the counter itself is never torn
+        number = f"{self._who}.{os.getpid()}.{next(self._numbers)}"
         self.tell("call", number, how, bucket, name, facts, time.monotonic_ns())
         return number
 
