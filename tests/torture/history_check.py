@@ -216,11 +216,12 @@ def _seen_or_done(state: tuple[int, str], step: Step) -> tuple[int, str] | None:
     seq, digest = state
     if step.what == "see":
         fits = step.needs in {ANY, seq} and (step.digest or digest) == digest
-        if seq < 0 and step.needs > 0 and step.digest == digest:
+        if seq < 0 < step.needs and step.digest in {None, digest}:
             # an unfinished put, whose sequence this one is the first to tell
             return step.needs, digest
         return state if fits else None
-    if not _fits(step.needs, abs(seq)):
+    is_unknown = seq < 0 < step.needs
+    if not is_unknown and not _fits(step.needs, abs(seq)):
         return None
     return (0, "") if step.seq is None else (step.seq, step.digest or "")
 

@@ -232,6 +232,16 @@ def test_killed_put_may_happen_or_not(story: Story) -> None:
     assert story.wrong() == story.wrong_without_log() == ""
 
 
+def test_refusal_may_be_the_first_to_tell_of_a_killed_put(story: Story) -> None:
+    """Without the log its sequence is known from then on, and stays."""
+    story.open_put("c", "C1", create=True)
+    story.call("put", "c", EXISTS, answer={"name": "c", "actual": 9}, create=True)
+    story.put("c", "C2", if_match=9)
+    assert story.wrong_without_log() == ""
+    story.call("put", "c", EXISTS, answer={"name": "c", "actual": 9}, create=True)
+    assert "'c'" in story.wrong_without_log()
+
+
 def test_killed_put_does_not_happen_twice(story: Story) -> None:
     """Once is all."""
     story.open_put("a", "A3")
