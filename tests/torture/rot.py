@@ -32,6 +32,8 @@ from tests.torture.rot_store import STORE_BYTES_MIN, Place, build, one_thread
 NONE, BEHIND, CURRENT = CATALOGS = "none", "behind", "current"
 WHOLE_CHECK_EVERY = 16
 """So many flips of a record or a file apart, all buckets are looked at."""
+CATALOG_FLIPS = 25
+"""In each catalog; every byte of one is flipped in `tests/log/test_catalog_damage`."""
 LIVE_CHECK_EVERY = 40
 """Of the bytes of contents one in so many is flipped in a store that is closed."""
 
@@ -96,22 +98,41 @@ class Round:
         """Check a case; tell of what does not hold, and count."""
         if self._is_end_unknown(damage, catalog):
             return
-        counts = self.report.counts
+        case = self.case(damage, catalog, every_bucket=every_bucket, again=again)
+        self.tell(case, catalog)
+
+    def tell(self, case: Case, catalog: str) -> None:
+        """Check a case; tell of what does not hold, and count."""
+        counts, damage = self.report.counts, case.damage
         try:
-            seen = self.case(
-                damage, catalog, every_bucket=every_bucket, again=again
-            ).check()
+            seen = case.check()
         except Exception as error:  # noqa: BLE001 - told with the case
             words = f"{type(error).__name__}: {error}"
-            case = f'{self.seed} "{damage.text}" {catalog}'
+            alone = f'{self.seed} "{damage.text}" {catalog}'
             self.report.violation(
                 f"{damage.kind}, {damage.text}, catalog {catalog}: {words}\n"
-                f"  alone: python -m tests.torture.rot {case}"
+                f"  alone: python -m tests.torture.rot {alone}"
             )
         else:
             counts["names lost"] += len(seen.lost)
             counts["names stale, without a catalog"] += len(seen.stale)
         counts[damage.kind] += 1
+
+    def catalog_cases(self) -> Iterator[Case]:
+        """Give flips in each catalog, of which nothing may come."""
+        chance = random.Random(self.seed)
+        current = self.images[CURRENT]
+        for number, (identity, image) in enumerate(current.items()):
+            for _ in range(CATALOG_FLIPS):
+                position = chance.randrange(len(image))
+                mask = chance.choice([WHOLE, 1 << chance.randrange(8)])
+                data = bytearray(image)
+                data[position] ^= mask
+                text = f"catalog {number}, byte {position} xor {mask:#04x}"
+                damage = Damage("flips in catalogs", text, {})
+                case = self.case(damage, CURRENT, every_bucket=True, again=True)
+                case.images = {**current, identity: bytes(data)}
+                yield case
 
     def _is_end_unknown(self, damage: Damage, catalog: str) -> bool:
         """Say whether both files are gone that say where a log ends: two damages."""
@@ -191,6 +212,8 @@ def run_round(
                 return
             one.check(damage, next(catalog))
         if others_max is None:
+            for case in one.catalog_cases():
+                one.tell(case, CURRENT)
             one.flip_all(until_s)
 
 
@@ -199,6 +222,10 @@ def _again(seed: int, text: str, catalog: str) -> int:
     report = Report("rot", seed=seed)
     with one_thread():
         one = Round(seed, report, STORE_BYTES_MIN)
+        for case in one.catalog_cases():
+            if case.damage.text == text:
+                say(str(case.check()))
+                return 0
         found = [damage for damage in one.others() if damage.text == text]
         for place, position in flips(one.sample.now.files) if not found else ():
             damage = flip(place, one.sample.now.files[place], position, WHOLE)
