@@ -10,13 +10,15 @@ import logging
 import math
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from tests.proofs.crash_world import Images
-from tests.torture import rot_live
+from tests.torture import rot_disk, rot_live
 from tests.torture.frame import Report, say
 from tests.torture.rot_damage import WHOLE, Damage, flip, flips, others
 from tests.torture.rot_oracle import (
@@ -34,6 +36,8 @@ WHOLE_CHECK_EVERY = 16
 """So many flips of a record or a file apart, all buckets are looked at."""
 CATALOG_FLIPS = 25
 """In each catalog; every byte of one is flipped in `tests/log/test_catalog_damage`."""
+MEMORY = Path("/dev/shm")
+DISK_STORE_BYTES = 16_000
 LIVE_CHECK_EVERY = 40
 """Of the bytes of contents one in so many is flipped in a store that is closed."""
 
@@ -187,8 +191,20 @@ def run(seed: int, deadline: float, report: Report) -> Mapping[str, int]:
         for round_seed in report.rounds(seed, deadline):
             # a round that is repeated is repeated whole
             is_over = time.monotonic() >= deadline
+            for text in something_else(round_seed, report):
+                report.violation(text)
             run_round(round_seed, report, math.inf if is_over else deadline)
     return report.counts
+
+
+def something_else(seed: int, report: Report) -> list[str]:
+    """Put something else in the place of each file of a small store on a disk."""
+    # memory, so that no sync takes time
+    where = MEMORY if MEMORY.is_dir() else None
+    with one_thread(), tempfile.TemporaryDirectory(dir=where) as folder:
+        Path(folder).chmod(0o755)
+        sample = build(seed, DISK_STORE_BYTES)
+        return rot_disk.run_disk(sample, Path(folder), report.counts)
 
 
 def run_round(

@@ -13,15 +13,15 @@ import shutil
 import stat
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.torture.rot_store import FOLDERS, Place, Sample
+from tests.torture.rot_store import FOLDERS, REGISTRY, Place, Sample
 
 import objstore
 from objstore.blocking import Store
-from objstore.errors import CorruptionError, ObjectNotFoundError, ObjStoreError
+from objstore.errors import ObjectNotFoundError, ObjStoreError, StorageError
 
 NOBODY = 65_534
 """A user that may do nothing, for what root may always do."""
@@ -133,7 +133,7 @@ def check_oddity(
     _give_away(folder)
     where = f"{place.path} is {oddity.name}"
     with as_nobody(wanted=oddity.is_refused):
-        problem = _use(target, sample)
+        problem = _use(target, sample, place)
         is_kept = path.is_symlink() or path.exists()
         # a dead writer's lock is cleared away, whatever it is
         if problem is None and not is_kept and place.folders != ("writers",):
@@ -148,8 +148,9 @@ def check_oddity(
     return None if problem is None else f"{where}: {problem}"
 
 
-def _use(target: Path, sample: Sample) -> str | None:
+def _use(target: Path, sample: Sample, place: Place) -> str | None:
     """Read everything that opens; only documented errors, no other content."""
+    in_bucket = place.log not in {None, REGISTRY}
     try:
         with objstore.open(target, retention_interval=None) as store:
             for name, key, found in _contents(store, sample):
@@ -158,9 +159,16 @@ def _use(target: Path, sample: Sample) -> str | None:
                     past = sample.past.get((name, key), frozenset())
                     if found not in past:
                         return f"{key} holds what it never held"
-            store.verify()
-    except (ObjStoreError, CorruptionError):
-        return None
+                if (
+                    in_bucket
+                    and place.log != sample.truths[name].log
+                    and found != truth
+                ):
+                    return f"{key} of another bucket is {found!r}"
+            with suppress(StorageError):
+                store.verify()
+    except ObjStoreError as error:
+        return f"the other buckets cannot be used: {error}" if in_bucket else None
     return None
 
 
