@@ -17,6 +17,7 @@ import anyio
 from anyio import CapacityLimiter
 
 from objstore import _engine as ops
+from objstore import _engine_backup as backup_ops
 from objstore._bucket_health import BucketHealth
 from objstore._bucket_log import BucketLog
 from objstore._bucket_metas import page_of_snapshot
@@ -407,10 +408,10 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ),
     ops.Reclaim: _reclaim,
     ops.RemoveLeftovers: lambda store, op: store.remove_leftovers(),  # noqa: ARG005 - one shape
-    ops.GetDirectory: get_directory,
-    ops.FreezeRegistry: freeze_registry,
-    ops.FreezeBucket: freeze_bucket,
-    ops.LeaveGap: leave_gap,
+    backup_ops.GetDirectory: get_directory,
+    backup_ops.FreezeRegistry: freeze_registry,
+    backup_ops.FreezeBucket: freeze_bucket,
+    backup_ops.LeaveGap: leave_gap,
     ops.VerifyRecords: lambda store, op: store.health(op.bucket).scrub(op.token),
     ops.Damaged: _damaged,
     ops.CompareCatalog: lambda store, op: store.health(op.bucket).compare_catalog(),
@@ -454,9 +455,9 @@ _WHOLE: Final = frozenset(
         ops.Append,
         ops.CreateBucket,
         ops.DeleteBucket,
-        ops.FreezeBucket,
-        ops.FreezeRegistry,
-        ops.LeaveGap,
+        backup_ops.FreezeBucket,
+        backup_ops.FreezeRegistry,
+        backup_ops.LeaveGap,
         ops.Pin,
         ops.Reclaim,
         ops.RemoveLeftovers,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from objstore import _engine as ops
+from objstore import _engine_backup as backup_ops
 from objstore._embedded_store import EmbeddedStore
 from objstore._registry import BucketEntry
 from objstore.errors import BucketNotFoundError, CorruptionError
 from objstore_log import encode_store_header, frozen_files
 
 
-def get_directory(store: EmbeddedStore, op: ops.GetDirectory) -> str | None:
+def get_directory(store: EmbeddedStore, op: backup_ops.GetDirectory) -> str | None:
     """Give where the store is."""
     del op
     return None if store.in_memory else store.directory.storage.path
 
 
-def freeze_registry(store: EmbeddedStore, op: ops.FreezeRegistry) -> ops.FrozenRegistry:
+def freeze_registry(
+    store: EmbeddedStore, op: backup_ops.FreezeRegistry
+) -> ops.FrozenRegistry:
     """Hold the registry's log still, and say what it says at that very moment."""
     del op
     store.check_not_forked()
@@ -56,7 +59,9 @@ def _unclaimed(
     )
 
 
-def freeze_bucket(store: EmbeddedStore, op: ops.FreezeBucket) -> ops.FrozenBucket:
+def freeze_bucket(
+    store: EmbeddedStore, op: backup_ops.FreezeBucket
+) -> ops.FrozenBucket:
     """Hold a bucket's log still; one that nobody can open is taken as it is."""
     damage = "damage hides whose it is"
     if op.bucket is not None:
@@ -72,6 +77,6 @@ def freeze_bucket(store: EmbeddedStore, op: ops.FreezeBucket) -> ops.FrozenBucke
     return ops.FrozenBucket(op.number, frozen, store.dropped.pin(frozen), damage)
 
 
-def leave_gap(store: EmbeddedStore, op: ops.LeaveGap) -> None:
+def leave_gap(store: EmbeddedStore, op: backup_ops.LeaveGap) -> None:
     """Leave sequences of a bucket out."""
     store.bucket(op.bucket).log.freezer.leave_gap(op.count)

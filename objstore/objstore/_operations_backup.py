@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from objstore import _engine as ops
+from objstore import _engine_backup as backup_ops
 from objstore._backup_target import (
     BackupTarget,
     CopiedLog,
@@ -121,7 +122,7 @@ def backup_store(
     if keep is not None and whole("keep", keep) < 1:
         problem, hint = "is below 1", "keep one generation at least"
         raise BadStoreError(field="keep", value=keep, problem=problem, hint=hint)
-    directory = yield from call(ops.GetDirectory())
+    directory = yield from call(backup_ops.GetDirectory())
     store = None if directory is None else Path(directory)
     place = BackupTarget(target, engine.store_id)
     try:
@@ -151,7 +152,7 @@ class _Backup:
     def make(self) -> Steps[BackupReport]:
         """Copy everything, then give it its name."""
         while True:
-            registry = yield from call(ops.FreezeRegistry())
+            registry = yield from call(backup_ops.FreezeRegistry())
             try:
                 self._drop_others(registry)
                 if (yield from self._copy_buckets(registry)):
@@ -226,7 +227,7 @@ class _Backup:
                 if number in self._logs:
                     continue
                 try:
-                    op = ops.FreezeBucket(name, number, incarnation)
+                    op = backup_ops.FreezeBucket(name, number, incarnation)
                     found = yield from call(op)
                 except BucketNotFoundError:
                     is_whole = False

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, cast
 
 from objstore import _drivers
 from objstore import _engine as ops
+from objstore import _engine_backup as backup_ops
 from objstore._backup_target import refusals
 from objstore._drivers import Shielded
 from objstore._effects import Blocking, Effect
@@ -97,7 +98,7 @@ def _checked(engine: Engine) -> Steps[tuple[dict[str, int], list[Damage]]]:
         # what is damaged so that it cannot be opened is in the report
         with suppress(ObjStoreError):
             sequences[bucket] = yield from call(ops.VisibleSequence(bucket))
-            yield from call(ops.LeaveGap(bucket, GAP))
+            yield from call(backup_ops.LeaveGap(bucket, GAP))
     return sequences, report.damaged
 
 

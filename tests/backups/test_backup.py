@@ -242,12 +242,11 @@ def _damage_one(store: Path) -> tuple[Path, str]:
     return place, "o00"
 
 
-def test_bucket_that_nobody_can_open_is_copied_as_it_is(
+def test_segment_without_a_header_is_copied_as_it_is(
     store: blocking.Store, target: Path
 ) -> None:
-    """Damage that keeps a bucket from being opened is named, and costs no other one."""
+    """Damage of a segment's frame is named, and the copy reads like the source."""
     path = Path(store.url)
-    store.create_object_store("other").put("a", b"content")
     store.close()
     log = path / "logs" / "00000001"
     for name in ("head", "catalog.sqlite"):
@@ -260,9 +259,10 @@ def test_bucket_that_nobody_can_open_is_copied_as_it_is(
 
     assert {"b"} == {damage.bucket for damage in report.damaged}
     copied = Path(report.path) / last.relative_to(path)
-    assert last.read_bytes() == copied.read_bytes()
+    # but for what is void behind its end
+    assert last.read_bytes().startswith(copied.read_bytes())
     with objstore.open(report.path, create=False) as copy:
-        assert b"content" == copy.object_store("other").get("a")
+        assert content_of(11) == copy.object_store("b").get("o11")
 
 
 def test_copy_of_a_bucket_is_known_to_be_cut(

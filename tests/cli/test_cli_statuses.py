@@ -84,7 +84,7 @@ ROWS = [
     ("bucket create x/y", 2, "name its bucket alone"),
     ("bucket create x --max-bytes lots", 2, "or none for no limit"),
     ("bucket create x --ttl soon", 2, "'soon' is no duration"),
-    ("bucket create x --sync maybe", 2, "'maybe' is no duration"),
+    ("bucket create x --sync maybe", 2, "'maybe' is no way to sync"),
     ("watch b --start yesterday", 2, "'yesterday' is no start"),
     ("watch b --after nonsense", 2, "nonsense"),
     ("watch b --kinds nonsense", 2, "nonsense"),

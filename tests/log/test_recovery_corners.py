@@ -24,7 +24,7 @@ from objstore_log._segment import Segment
 from objstore_log._segments import OPEN_FILES_MAX
 from objstore_log._takeover import publish_rolling
 from objstore_log._writers import Writers
-from objstore_log.errors import StorageError
+from objstore_log.errors import CorruptionError, StorageError
 from objstore_log.testing import CrashStorage
 
 from .harness import everything, open_log, opened, put
@@ -124,7 +124,10 @@ def test_damaged_commit_ends_the_whole_batches_unverified_too() -> None:
 
 
 def test_segment_that_only_a_size_ends_is_read_up_to_its_footer() -> None:
-    """With the next segment gone and its own trailer damaged it keeps its records."""
+    """With the next segment gone and its own trailer damaged it keeps its records.
+
+    What lay behind them may have been its own, or the missing one's: it is told.
+    """
     disk = CrashStorage()
     log = filled(disk)
     first, second, _ = segments(log)
@@ -134,7 +137,13 @@ def test_segment_that_only_a_size_ends_is_read_up_to_its_footer() -> None:
     after.directory("log").remove(second.name)
 
     with opened(after, seed=2, segment_bytes=SEGMENT_BYTES) as again:
-        assert ["a", "c"] == names(again)
+        first_page = again.feed(0, 100, frozenset({Kind.META}))
+        assert ["a"] == [record.key.decode() for record in first_page.records]
+        with pytest.raises(CorruptionError) as caught:
+            again.feed(first_page.through, 100, frozenset({Kind.META}))
+        assert caught.value.sequence == 2
+        behind = again.feed(2, 100, frozenset({Kind.META}))
+        assert ["c"] == [record.key.decode() for record in behind.records]
 
 
 def test_relaxed_log_goes_on_without_its_head() -> None:

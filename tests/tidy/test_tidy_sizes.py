@@ -88,10 +88,10 @@ def test_files_are_short(sources: Mapping[str, str]) -> None:
 @pytest.mark.parametrize(
     ("package", "lines_max"),
     [
-        ("log/objstore_log/", 6_600),
+        ("log/objstore_log/", 7_000),
         ("log/objstore_log/testing/", 1_000),
         ("watch/objstore_watch/", 1_500),
-        ("objstore/objstore/", 10_600),
+        ("objstore/objstore/", 10_900),
     ],
 )
 def test_package_keeps_its_size(
@@ -99,7 +99,7 @@ def test_package_keeps_its_size(
 ) -> None:
     """A package keeps its size, in lines of code.
 
-    Decisions 0001, 0005, 0008 and 0009 say why these.
+    Decisions 0001, 0005, 0008, 0009 and 0011 say why these.
     """
     others = tuple(face for face in APART if face != package)
     lines = sum(
