@@ -87,6 +87,8 @@ class Comparer:
         with self._twin() as twin:
             try:
                 with catalog.image() as (applied, rows):
+                    # another process may have applied what this one has not seen
+                    self._core.catch_up()
                     self._applier.fill(twin, applied.sequence, note)
                     ours, theirs = _differing(rows, twin.rows())
             except CatalogDamagedError:

@@ -23,7 +23,7 @@ from objstore._embedded import EmbeddedEngine
 from objstore._handles import Session
 from objstore.blocking import ObjectStore, Store
 from objstore.errors import LimitExceededError, StorageError
-from objstore_log import FileStorage, Log
+from objstore_log import Catalog, FileStorage, Log
 from objstore_log._segments import Segments
 
 from .test_reclaim_races import _at, _engine
@@ -103,6 +103,26 @@ def test_segments_may_vanish_while_a_process_verifies(
         report = reading.verify()
 
     assert (True, []) == (report.ok, report.damaged)
+
+
+def test_catalog_may_be_ahead_of_a_process_that_verifies(
+    one: Store, reading: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process has applied meanwhile is looked for in the log first."""
+    bucket = one.object_store("b")
+    bucket.put("x", content("a"))
+    reading.list()
+
+    def go_on() -> None:
+        bucket.put("x", content("b"))
+        bucket.list()
+
+    with monkeypatch.context() as beside:
+        # of the registry's catalog, then of the bucket's
+        _at(beside, Catalog, "check", 1, go_on)
+        report = Store(reading._session).verify()
+
+    assert [] == report.damaged
 
 
 def test_failed_look_leaves_nothing_behind(
