@@ -4,6 +4,8 @@
 of the synchronous API are in `objstore.blocking`.
 """
 
+import logging
+
 from objstore import errors
 from objstore._bucket import ObjectStore
 from objstore._config import ObjectStoreConfig
@@ -78,3 +80,6 @@ __all__ = [
     "restore_backup",
 ]
 __all__ += errors.__all__
+
+# Who does not ask for the library's warnings sees none: Python would print them.
+logging.getLogger("objstore").addHandler(logging.NullHandler())

@@ -226,6 +226,17 @@ def test_store_comes_from_option_then_variable(
     assert not (place / "objstore-data").exists()
 
 
+def test_empty_store_is_refused(
+    cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script's unset variable in `--store` is not the default store."""
+    monkeypatch.setenv("OBJSTORE", str(place / "variable"))
+    outcome = cli("--store", "", "bucket", "create", "one")
+
+    assert outcome.status == 2
+    assert [] == list(place.iterdir())
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     [

@@ -36,6 +36,7 @@ from objstore.cli._failures import (
 from objstore.cli._options import Seconds
 
 DISTRIBUTION = "objstore-embedded"
+STORE_VARIABLE = "OBJSTORE"
 
 # To cyclopts a single dash is an option without a name. No argument of a process can
 # hold a NUL, so this stands for the dash until the arguments are parsed.
@@ -120,7 +121,7 @@ def launch(
     store: Annotated[
         str | None,
         Parameter(
-            env_var="OBJSTORE",
+            env_var=STORE_VARIABLE,
             help="Directory of the store; ./objstore-data unless given.",
         ),
     ] = None,
@@ -137,7 +138,10 @@ def launch(
     for name, value in bound.arguments.items():
         bound.arguments[name] = _undashed(value)
     if "context" in ignored:
-        bound.arguments["context"] = Context(store or None, json, lock_timeout)
+        if store == "" == os.environ.get(STORE_VARIABLE):
+            # an empty variable is none; an empty --store is refused when it is opened
+            store = None
+        bound.arguments["context"] = Context(store, json, lock_timeout)
     return partial(command, *bound.args, **bound.kwargs)
 
 
