@@ -159,6 +159,9 @@ class Scrubber:
         following = self._core.segments.following(segment)
         if following is None:
             return False
+        if following.first_sequence <= segment.first_sequence:
+            # nobody built on it: a segment whose making was refused is made anew
+            return False
         if following.header.previous_number != segment.number:
             # what stood behind it was reclaimed, so it was sealed
             return segment.footer is None

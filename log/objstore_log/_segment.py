@@ -32,7 +32,7 @@ from objstore_log._format import (
     decode_record_header,
     decode_segment_header,
 )
-from objstore_log._record import STRUCTURAL_KINDS, Record
+from objstore_log._record import STRUCTURAL_KINDS, Kind, Record
 from objstore_log._scan import (
     Damage,
     find_record_of_any,
@@ -240,15 +240,20 @@ class Segment:
     def _looks_sealed(self) -> bool:
         """Say whether the last bytes are those of a footer that was written whole.
 
-        A power cut leaves one that is short, or that begins or ends in zeros; it
-        lies above all records and is void, not damaged.
+        A power cut leaves one that is short, or that begins or ends in zeros or in
+        what stood in another file; it lies above all records and is void, not damaged.
         """
         start = self.file.size() - TRAILER_BYTES
         tail = self.file.read_at(max(start, 0), TRAILER_BYTES)
         if not tail.startswith(TRAILER_MAGIC):
             return False
         trailer = decode_trailer(tail)
-        return trailer is None or self.file.read_at(trailer.record_position, 1) != b"\0"
+        if trailer is None:
+            return True
+        place = trailer.record_position
+        data = self.file.read_at(place, RECORD_HEADER_BYTES)
+        header = decode_record_header(data, 0, self.header.marker, place)
+        return header is not None and header.kind == Kind.FOOTER
 
     def release_lock(self) -> None:
         """Free the reclaimer's lock on the file, if it is still open."""

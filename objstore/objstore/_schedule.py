@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from _thread import start_new_thread
+from collections.abc import Callable
 from typing import Final
 
 from objstore import _drivers
@@ -23,6 +25,21 @@ SCRUB_IDLE_S: Final = 60.0
 _logger = logging.getLogger("objstore")
 
 
+def _start(
+    work: Callable[[Engine, float, threading.Event], None],
+    engine: Engine,
+    seconds_or_rate: float,
+    stopped: threading.Event,
+) -> None:
+    """Start a thread that ends with the process; a store without one serves, too."""
+    try:
+        # Not `Thread.start`, which waits for ever for a thread that has no memory for
+        # its first step.
+        start_new_thread(work, (engine, seconds_or_rate, stopped))
+    except RuntimeError as error:
+        _logger.warning("%s: nothing is done in the background: %s", engine.url, error)
+
+
 class RetentionSchedule:
     """Runs retention every so many seconds until it is stopped or forgotten."""
 
@@ -32,12 +49,7 @@ class RetentionSchedule:
             # The thread holds no reference to this object, so that a store that was
             # forgotten without being closed ends its thread as well.
             weakref.finalize(self, self._stopped.set)
-            threading.Thread(
-                target=_repeat,
-                args=(engine, interval_s, self._stopped),
-                name="objstore-retention",
-                daemon=True,
-            ).start()
+            _start(_repeat, engine, interval_s, self._stopped)
 
     def stop(self) -> None:
         """Start no further run; one that goes on is not waited for."""
@@ -63,12 +75,7 @@ class ScrubSchedule:
         if bytes_per_s and is_possible and engine.backing_store != "memory":
             # As above: the thread does not keep the store.
             weakref.finalize(self, self._stopped.set)
-            threading.Thread(
-                target=_scrub,
-                args=(engine, bytes_per_s, self._stopped),
-                name="objstore-scrub",
-                daemon=True,
-            ).start()
+            _start(_scrub, engine, bytes_per_s, self._stopped)
 
     def stop(self) -> None:
         """End it; closing the engine waits for a stretch that is being read."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -213,28 +215,40 @@ def test_closing_ends_it_at_once(folder: Path) -> None:
     """Its thread is gone soon, and holds no lock that the next one needs."""
     with blocking.open(folder, scrub_rate=FAST) as store:
         wait_for(store, "scrub_rounds_total", 1)
-        thread = _thread()
-        assert thread is not None
-    thread.join(SOON_S)
-    assert not thread.is_alive()
+        assert _is_on()
+    wait_until_off()
     with blocking.open(folder, scrub_rate=FAST) as store:
         wait_for(store, "scrub_rounds_total", 1)
 
 
-def _thread() -> threading.Thread | None:
-    found = [item for item in threading.enumerate() if item.name == "objstore-scrub"]
-    return found[0] if found else None
+def _is_on() -> bool:
+    """Say whether a thread of this process scrubs, or sleeps in between."""
+    return any(
+        frame.f_code is _schedule._scrub.__code__
+        for bottom in sys._current_frames().values()
+        for frame, _ in traceback.walk_stack(bottom)
+    )
+
+
+def wait_until_off() -> None:
+    """Wait for the thread's end, not long."""
+    deadline = time.monotonic() + SOON_S
+    while _is_on():
+        assert time.monotonic() < deadline, "the thread goes on behind the close"
+        time.sleep(0.01)
 
 
 def test_it_is_on_unless_it_is_switched_off(folder: Path) -> None:
     """Not in memory, where nothing rots that anybody could repair."""
-    with blocking.open(folder):
-        thread = _thread()
-        assert thread is not None
-        assert thread.daemon
-    thread.join(SOON_S)
+    with blocking.open(folder) as store:
+        deadline = time.monotonic() + SOON_S
+        while not _is_on():
+            assert time.monotonic() < deadline, f"nothing scrubs {store.url}"
+            time.sleep(0.01)
+    wait_until_off()
     with blocking.open(folder, scrub_rate=None), blocking.open("memory:"):
-        assert _thread() is None
+        time.sleep(0.05)
+        assert not _is_on()
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), True, "1"])

@@ -173,7 +173,8 @@ def _cut_all(disk: CrashStorage, outcomes: Outcomes, clock: Clock, seed: int) ->
         try:
             outcomes.look(_without(contents_of(store), "served again"))
             assert store.damaged == [], store.damaged
-            assert store.verify().ok
+            report = store.verify()
+            assert report.ok, report.damaged
         except BaseException as error:
             error.add_note(repr(cut))
             raise

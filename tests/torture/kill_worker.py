@@ -115,7 +115,8 @@ class KillingStorage(FileStorage):
         is_change = create and name not in self.names()
         if is_change:
             self.switch.check("before")
-        file = KillingFile(self._join(name), name, os.O_CREAT if create else 0)
+        flags = os.O_RDWR | (os.O_CREAT if create else 0)
+        file = KillingFile(self._join(name), name, flags)
         file.switch = self.switch
         if is_change:
             self.switch.check("behind")

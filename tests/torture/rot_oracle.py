@@ -50,6 +50,8 @@ from objstore_log._segment import parse_segment_name
 
 FRESH = "a name that nobody used"
 TRAILER_BYTES = 56
+IN_REGISTRY = "in the registry: "
+"""How a reason begins of what is damaged there."""
 Name = tuple[str, str]
 """Of a bucket and of an object."""
 
@@ -351,7 +353,11 @@ class Case:
         """Give what a check finds, and what opening found."""
         wanted = self._wanted()
         if len(wanted) == len(self.sample.truths):
-            return [*store.verify().damaged, *store.damaged]
+            everything = [*store.verify().damaged, *store.damaged]
+            registry = [one for one in everything if one.reason.startswith(IN_REGISTRY)]
+            is_hit = self.hits.get(REGISTRY, Hit()).is_any
+            hold(is_hit or not registry, f"{registry} is told, and not hit")
+            return [one for one in everything if one not in registry]
         told: list[Told] = []
         for name in wanted:
             told += store.object_store(name).verify().damaged
