@@ -2,7 +2,10 @@
 
 import asyncio
 import inspect
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +24,7 @@ from objstore import (
     ObjectStore,
     Store,
     WrongEventLoopError,
+    _schedule,
     blocking,
 )
 from objstore._handles import AsyncSession, Session
@@ -256,15 +260,30 @@ async def test_retention_runs_on_schedule(world: World, fake: FakeEngine) -> Non
     assert "expire" == fake.buckets["b"].names["a"].change
 
 
+def _has_schedule(engine: FakeEngine) -> bool:
+    """Say whether a thread of this process sleeps until its next retention."""
+    return any(
+        frame.f_code is _schedule._repeat.__code__
+        and frame.f_locals["engine"] is engine
+        for bottom in sys._current_frames().values()
+        for frame, _ in traceback.walk_stack(bottom)
+    )
+
+
+def _wait_until(has_schedule: bool, engine: FakeEngine) -> None:
+    deadline = time.monotonic() + 10
+    while _has_schedule(engine) != has_schedule:
+        assert time.monotonic() < deadline, f"its thread: {not has_schedule}"
+        time.sleep(0.01)
+
+
 def test_forgotten_store_ends_its_schedule() -> None:
     """A store that was dropped without its end leaves no thread behind."""
-    before = set(threading.enumerate())
-    store = blocking.Store(Session(FakeEngine()), retention_interval=3_600)
-    (thread,) = set(threading.enumerate()) - before
+    engine = FakeEngine()
+    store = blocking.Store(Session(engine), retention_interval=3_600)
+    _wait_until(True, engine)
     del store
-    thread.join(timeout=10)
-
-    assert not thread.is_alive()
+    _wait_until(False, engine)
 
 
 def test_failed_retention_is_logged(caplog: pytest.LogCaptureFixture) -> None:
