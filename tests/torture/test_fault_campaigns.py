@@ -62,6 +62,7 @@ def test_failing_calls_lose_nothing_and_end_in_service(
     assert counts["failing calls"] > 10
 
 
+@pytest.mark.torture
 @pytest.mark.slow
 def test_killed_processes_leave_what_was_acknowledged() -> None:
     """Each goes on where the one before was killed, in a recovery perhaps."""
