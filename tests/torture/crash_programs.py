@@ -135,9 +135,11 @@ class Programmer:
             if maker not in leave_out
         }
         made: list[Step] = []
-        if not self.contents:
-            made.append(self._taken(steps.create("b", self._config())))
         while len(made) < count:
+            if not set(self.contents) - self.sealed:
+                # else no step would fit, for ever
+                made.append(self._taken(steps.create(self._free(), self._config())))
+                continue
             maker = self.chance.choices([*weights], [*weights.values()])[0]
             step: Step | None = getattr(self, f"_make_{maker}")()
             if step is not None:
@@ -161,6 +163,11 @@ class Programmer:
         """Give a bucket that takes changes; one that is not there when none does."""
         open_ones = sorted(set(self.contents) - self.sealed)
         return self.chance.choice(open_ones) if open_ones else "never"
+
+    def _free(self) -> str:
+        """Give a name that no bucket has."""
+        names = ("b" * length for length in range(1, len(self.contents) + 2))
+        return next(name for name in names if name not in self.contents)
 
     def _name(self) -> str:
         return self.chance.choice(NAMES)
