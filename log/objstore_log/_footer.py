@@ -17,9 +17,10 @@ from objstore_log._format import (
     SegmentHeader,
     checksum,
     decode_segment_header,
+    encode_record_header,
     encode_segment_header,
 )
-from objstore_log._record import SUBJECT_KINDS, subject_of
+from objstore_log._record import SUBJECT_KINDS, Kind, subject_of
 from objstore_log._storage import Buffer
 
 _ENTRY = Struct("<QQQIBBH")
@@ -168,6 +169,37 @@ def encode_trailer(record_position: int, body: bytes, body_position: int) -> byt
         0,
     )
     return fields + _U64.pack(checksum(fields))
+
+
+def encode_footer(
+    header: SegmentHeader,
+    end: int,
+    last_sequence: int,
+    time_ns: int,
+    index: SegmentIndex,
+) -> list[bytes]:
+    """Give all that follows a segment's records: the FOOTER record and the trailer.
+
+    Args:
+        header: the segment's.
+        end: where the records end.
+        last_sequence: of the segment.
+        time_ns: of its last record.
+        index: its numbered records.
+    """
+    body = encode_footer_body(header, last_sequence, index)
+    record, _ = encode_record_header(
+        header.marker,
+        end,
+        Kind.FOOTER,
+        b"",
+        len(body),
+        checksum(body),
+        sequence=last_sequence,
+        time_ns=time_ns,
+        batch_index=0,
+    )
+    return [record, body, encode_trailer(end, body, end + len(record))]
 
 
 class Trailer(NamedTuple):

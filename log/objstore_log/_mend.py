@@ -15,17 +15,15 @@ from typing import Final
 
 from objstore_log._commit import Committer
 from objstore_log._core import LogCore
-from objstore_log._footer import encode_footer_body, encode_trailer
+from objstore_log._footer import encode_footer
 from objstore_log._format import (
     SEGMENT_HEADER_BYTES,
     RecordHeader,
     SegmentHeader,
-    checksum,
     decode_segment_header,
-    encode_record_header,
     encode_segment_header,
 )
-from objstore_log._record import STRUCTURAL_KINDS, Kind
+from objstore_log._record import STRUCTURAL_KINDS
 from objstore_log._refusals import refusals
 from objstore_log._scan import Damage, past_refusals
 from objstore_log._segment import SEGMENT_SUFFIX, Segment
@@ -160,19 +158,8 @@ class Mender:
         if segment.file.size() < usable:
             return None
         last = following.header.previous_last_sequence
-        body = encode_footer_body(header, last, segment.index(usable))
-        record, _ = encode_record_header(
-            header.marker,
-            usable,
-            Kind.FOOTER,
-            b"",
-            len(body),
-            checksum(body),
-            sequence=last,
-            time_ns=last_time_ns,
-            batch_index=0,
-        )
-        return [record, body, encode_trailer(usable, body, usable + len(record))]
+        index = segment.index(usable)
+        return [*encode_footer(header, usable, last, last_time_ns, index)]
 
 
 def _time_of(header: RecordHeader) -> int:

@@ -18,19 +18,16 @@ from typing import Final
 from objstore_log._batch import Durable, EncodedBatch, encode_batch
 from objstore_log._footer import (
     SegmentIndex,
-    encode_footer_body,
-    encode_trailer,
+    encode_footer,
 )
 from objstore_log._format import (
     MARKER_BYTES,
     SEGMENT_HEADER_BYTES,
     SegmentHeader,
-    checksum,
     decode_segment_header,
-    encode_record_header,
     encode_segment_header,
 )
-from objstore_log._record import Kind, Record
+from objstore_log._record import Record
 from objstore_log._segment import (
     SEGMENT_SUFFIX,
     Segment,
@@ -337,20 +334,9 @@ def write_footer(
     if segment.loaded_index is None:
         # the footer would say for good that there is nothing in a bad sector
         raise OSError(errno.EIO, "a bad sector hides records", segment.path)
-    body = encode_footer_body(segment.header, last_sequence, index)
-    header, _ = encode_record_header(
-        segment.header.marker,
-        end,
-        Kind.FOOTER,
-        b"",
-        len(body),
-        checksum(body),
-        sequence=last_sequence,
-        time_ns=time_ns,
-        batch_index=0,
-    )
-    trailer = encode_trailer(end, body, end + len(header))
-    segment.file.write_at(end, [header, body, trailer])
+    pieces = encode_footer(segment.header, end, last_sequence, time_ns, index)
+    *before_trailer, _ = map(len, pieces)
+    segment.file.write_at(end, pieces)
     try:
         segment.file.sync()
     except OSError:
@@ -358,6 +344,6 @@ def write_footer(
         # next segment says where this one ends, and must not go. One byte, which no
         # cut can tear.
         with suppress(OSError):
-            segment.file.write_at(end + len(header) + len(body), [b"\0"])
+            segment.file.write_at(end + sum(before_trailer), [b"\0"])
         raise
     segment.forget_footer()

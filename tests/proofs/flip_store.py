@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from objstore import ObjectMeta
+import pytest
+
+from objstore import ObjectMeta, _operations_write
 from objstore.blocking import ObjectStore, Store
 from objstore.errors import (
     CorruptionError,
@@ -16,6 +18,7 @@ from objstore.errors import (
     SealedError,
 )
 from objstore_log import MemoryStorage, Storage
+from objstore_log._commit_loop import CommitLoop
 
 from .crash_world import START_NS, Clock, CrashStore, Images, open_store, sized
 
@@ -238,3 +241,14 @@ def _check_writes(store: Store, known: Known) -> bool:
         return True
     store.object_store("sealed").delete(FRESH)
     return False
+
+
+def _no_idle_commit(_: CommitLoop) -> None:
+    """The thread that it would wake has no place here."""
+
+
+def make_small_and_repeatable(patch: pytest.MonkeyPatch) -> None:
+    """Use small slabs, and no thread beside the test's own."""
+    patch.setattr(_operations_write, "SLAB_BYTES", 1_200)
+    patch.setattr(_operations_write, "LARGE_SLAB_BYTES", 2_400)
+    patch.setattr(CommitLoop, "_start_idle_commit", _no_idle_commit)

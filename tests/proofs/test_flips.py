@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 
 import objstore
-from objstore import _operations_write
-from objstore_log._commit_loop import CommitLoop
 
 from .crash_world import Images
 from .flip_store import (
@@ -29,6 +27,7 @@ from .flip_store import (
     files_of,
     fill,
     flipped,
+    make_small_and_repeatable,
     open_flipped,
 )
 
@@ -42,16 +41,10 @@ LONG_FILE_STRIDE = 509
 """Of two flips in a row; what is skipped by one mask is not always by the others."""
 
 
-def _no_idle_commit(_: CommitLoop) -> None:
-    """The thread that it would wake has no place here."""
-
-
 @pytest.fixture(autouse=True)
 def small_and_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use small slabs, and no thread beside the test's own."""
-    monkeypatch.setattr(_operations_write, "SLAB_BYTES", 1_200)
-    monkeypatch.setattr(_operations_write, "LARGE_SLAB_BYTES", 2_400)
-    monkeypatch.setattr(CommitLoop, "_start_idle_commit", _no_idle_commit)
+    make_small_and_repeatable(monkeypatch)
     monkeypatch.setattr(logging.getLogger("objstore"), "disabled", True)
 
 
@@ -59,9 +52,7 @@ def small_and_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
 def original() -> Original:
     """Give the store as it was before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_operations_write, "SLAB_BYTES", 1_200)
-        patch.setattr(_operations_write, "LARGE_SLAB_BYTES", 2_400)
-        patch.setattr(CommitLoop, "_start_idle_commit", _no_idle_commit)
+        make_small_and_repeatable(patch)
         return build()
 
 

@@ -17,14 +17,12 @@ from objstore import (
     ObjectMeta,
     Repair,
     VerifyReport,
-    _operations_write,
     blocking,
 )
 from objstore.blocking import ObjectStore, Store
 from objstore.errors import CorruptionError
 from objstore_log import FileStorage
 from objstore_log import _catalog_schema as schema
-from objstore_log._commit_loop import CommitLoop
 from objstore_log._storage import File
 from objstore_log.testing import CrashStorage
 from objstore_log.testing.crash_storage import Crashed
@@ -38,6 +36,7 @@ from .flip_store import (
     build,
     flipped,
     look_at,
+    make_small_and_repeatable,
     open_flipped,
 )
 
@@ -50,16 +49,10 @@ NOWHERE = Place((), "")
 CHUNK = 1_000
 
 
-def _no_idle_commit(_: CommitLoop) -> None:
-    """The thread that it would wake has no place here."""
-
-
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use small slabs, and no thread beside the test's own."""
-    monkeypatch.setattr(_operations_write, "SLAB_BYTES", 1_200)
-    monkeypatch.setattr(_operations_write, "LARGE_SLAB_BYTES", 2_400)
-    monkeypatch.setattr(CommitLoop, "_start_idle_commit", _no_idle_commit)
+    make_small_and_repeatable(monkeypatch)
     monkeypatch.setattr(logging.getLogger("objstore"), "disabled", True)
 
 
@@ -67,9 +60,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def original() -> Original:
     """Give a store with every kind of record, as it was before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_operations_write, "SLAB_BYTES", 1_200)
-        patch.setattr(_operations_write, "LARGE_SLAB_BYTES", 2_400)
-        patch.setattr(CommitLoop, "_start_idle_commit", _no_idle_commit)
+        make_small_and_repeatable(patch)
         return build()
 
 
