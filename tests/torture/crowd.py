@@ -27,6 +27,7 @@ from tests.torture.crowd_worker import (
     END,
     KEPT,
     STOP,
+    WHERE,
     changes_of,
     read,
     retain,
@@ -48,6 +49,8 @@ _IMPORTED = [
 ]
 SEGMENT_BYTES = 100_000
 SOON_S = 60.0
+SAYING_S = 2.0
+"""How long a process that hangs is given to say where."""
 STOPPED_S = 1.2
 """The longest stop; a writer gives up sooner."""
 DELAY_MAX_S = 5.0
@@ -154,10 +157,17 @@ class Crowd:
         process = self.running[who]
         process.join(SOON_S)
         if process.exitcode is None:
-            raise CrowdError(f"{who} does not end")
+            raise CrowdError(f"{who} does not end: {self._where(process)}")
         del self.running[who]
         if process.exitcode:
             raise CrowdError(f"{who} ended: {process.exitcode}: {self.errors()}")
+
+    def _where(self, process: BaseProcess) -> str:
+        """Have a process that goes on say where it is, beside what all have said."""
+        assert process.pid is not None
+        os.kill(process.pid, WHERE)
+        time.sleep(SAYING_S)
+        return self.errors()
 
     def journal(self, who: str) -> Journal:
         """Give what the processes of one place have told."""

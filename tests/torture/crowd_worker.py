@@ -6,10 +6,12 @@ a file `stop` beside the store.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -46,6 +48,8 @@ KEPT = "kept"
 BRIEF = "brief"
 """The bucket that lets superseded changes go at once."""
 STOP = "stop"
+WHERE = signal.SIGUSR1
+"""Has a process say on its standard error where all of its threads are."""
 END = "the end"
 """The last change of all, made when the writers have ended."""
 NAMES = [f"name/{number}" for number in range(6)]
@@ -536,4 +540,5 @@ def enter(program: Callable[..., None], path: str, arguments: tuple[str, ...]) -
     """Be a process of the crowd; what it complains about goes beside its journal."""
     errors = os.open(Path(path).with_suffix(".errors"), os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 2)
+    faulthandler.register(WHERE, all_threads=True)
     program(*arguments)
