@@ -38,6 +38,7 @@ from objstore_log._segments import Environment, log_id_in
 from objstore_log._snapshot import LogSnapshot
 from objstore_log._space import Needs, ReclaimResult, SegmentPin
 from objstore_log._storage import Buffer, Lock, Storage
+from objstore_log._threads import Stopper
 from objstore_log._tickets import Guard, GuardTotals, Ticket
 from objstore_log._writers import Writers
 
@@ -75,6 +76,7 @@ __all__ = [
     "SegmentCopy",
     "SegmentDamage",
     "SegmentPin",
+    "Stopper",
     "Storage",
     "StoreHeader",
     "Ticket",

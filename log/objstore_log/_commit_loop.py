@@ -18,7 +18,7 @@ from objstore_log._commit import Committer
 from objstore_log._core import LogCore
 from objstore_log._interrupts import uninterrupted
 from objstore_log._patience import lock_timeout_s
-from objstore_log._threads import is_running, join
+from objstore_log._threads import Wakeup, is_running, join
 from objstore_log._tickets import Ticket, TicketQueue
 from objstore_log.errors import BusyError, ObjStoreError
 
@@ -57,7 +57,7 @@ class CommitLoop:
         self._after_commit = after_commit
         self._queue = TicketQueue()
         self._leader = threading.Lock()
-        self._work = threading.Event()
+        self._work = Wakeup()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._synced_s = time.monotonic()
@@ -221,7 +221,6 @@ class CommitLoop:
                 if self._core.progress.written == before:
                     self._commit_idle()
                 continue
-            self._work.clear()
             while self._queue:
                 with self._leader:
                     self._commit_once()

@@ -29,7 +29,7 @@ from objstore_log._snapshot import LogSnapshot
 from objstore_log._space import Announcer, Needs, Reclaimer, ReclaimResult, SegmentPin
 from objstore_log._storage import Storage
 from objstore_log._takeover import prepare_tail
-from objstore_log._threads import is_running, join
+from objstore_log._threads import Wakeup, is_running, join
 from objstore_log._tickets import Guard, Ticket
 from objstore_log._waiters import Waiters
 from objstore_log._writers import Writers
@@ -411,7 +411,7 @@ class Log:
         """Block until the visible sequence is above `after` or the time is over."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            woken = threading.Event()
+            woken = Wakeup()
             number = self.add_waiter(woken.set)
             try:
                 visible = self.visible_sequence

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from objstore_log._threads import is_running, join
+from objstore_log._threads import Stopper, Wakeup, is_running, join
 from objstore_log.errors import ObjStoreError
 
 _logger = logging.getLogger("objstore")
@@ -34,8 +34,8 @@ class Waiters:
         self._waiting: dict[int, Callable[[], None]] = {}
         self._next = 0
         self._poller: threading.Thread | None = None
-        self._wanted = threading.Event()
-        self._closed = threading.Event()
+        self._wanted = Wakeup()
+        self._closed = Stopper()
 
     def add(self, wake: Callable[[], None]) -> int:
         """Have `wake` called at the next growth; gives what `discard` takes."""
@@ -69,10 +69,7 @@ class Waiters:
         pause = POLL_FIRST_S
         while not self._closed.is_set():
             if not self._waiting:
-                self._wanted.clear()
-                if self._closed.is_set():
-                    return
-                if not self._waiting and not self._wanted.wait(POLLER_IDLE_S):
+                if not self._wanted.wait(POLLER_IDLE_S):
                     with self._lock:
                         if not self._waiting:
                             self._poller = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from _thread import start_new_thread
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from objstore import _drivers
 from objstore._engine import Capability, Engine, Scrub
 from objstore._operations_retention import run_retention
 from objstore.errors import ClosedError, ObjStoreError
+from objstore_log import Stopper
 
 SCRUB_BYTES_PER_S: Final = 1024 * 1024
 """A round of 100 GB takes a bit more than a day, and nobody notices it."""
@@ -26,10 +26,10 @@ _logger = logging.getLogger("objstore")
 
 
 def _start(
-    work: Callable[[Engine, float, threading.Event], None],
+    work: Callable[[Engine, float, Stopper], None],
     engine: Engine,
     seconds_or_rate: float,
-    stopped: threading.Event,
+    stopped: Stopper,
 ) -> None:
     """Start a thread that ends with the process; a store without one serves, too."""
     try:
@@ -44,7 +44,7 @@ class RetentionSchedule:
     """Runs retention every so many seconds until it is stopped or forgotten."""
 
     def __init__(self, engine: Engine, interval_s: float | None) -> None:
-        self._stopped = threading.Event()
+        self._stopped = Stopper()
         if interval_s and Capability.SYNCHRONOUS in engine.capabilities:
             # The thread holds no reference to this object, so that a store that was
             # forgotten without being closed ends its thread as well.
@@ -56,7 +56,7 @@ class RetentionSchedule:
         self._stopped.set()
 
 
-def _repeat(engine: Engine, interval_s: float, stopped: threading.Event) -> None:
+def _repeat(engine: Engine, interval_s: float, stopped: Stopper) -> None:
     while not stopped.wait(interval_s):
         try:
             _drivers.run(engine, run_retention(engine, dry_run=False))
@@ -70,7 +70,7 @@ class ScrubSchedule:
     """Scrubs a store at a limited rate until it is stopped or forgotten."""
 
     def __init__(self, engine: Engine, bytes_per_s: float | None) -> None:
-        self._stopped = threading.Event()
+        self._stopped = Stopper()
         is_possible = Capability.SYNCHRONOUS in engine.capabilities
         if bytes_per_s and is_possible and engine.backing_store != "memory":
             # As above: the thread does not keep the store.
@@ -82,7 +82,7 @@ class ScrubSchedule:
         self._stopped.set()
 
 
-def _scrub(engine: Engine, bytes_per_s: float, stopped: threading.Event) -> None:
+def _scrub(engine: Engine, bytes_per_s: float, stopped: Stopper) -> None:
     pause_s = SCRUB_START_S
     reason = ""
     while not stopped.wait(pause_s):

@@ -338,7 +338,10 @@ class BlockingWatch:
         self._engine = engine
         self._bucket = bucket
         self._following = _following(engine, bucket, options)
-        self._taken = threading.Condition()
+        # Entered as itself, in one step of the interpreter: a condition is entered in
+        # several, and Ctrl-C between them would leave it to this thread for good.
+        self._lock = threading.RLock()
+        self._taken = threading.Condition(self._lock)
         self._is_closed = False
 
     @property
@@ -360,7 +363,7 @@ class BlockingWatch:
         return change
 
     def __enter__(self) -> Self:
-        with self._taken:
+        with self._lock:
             while not self._following.has_begun:
                 if self._is_closed:
                     raise _closed(self._bucket)
@@ -415,7 +418,7 @@ class BlockingWatch:
         """
         waits = _waits(timeout, time.monotonic, _SLICE_S)
         while True:
-            with self._taken:
+            with self._lock:
                 if self._following.is_caught_up:
                     return
                 if self._is_closed:
@@ -436,7 +439,7 @@ class BlockingWatch:
     def _next(self, waits: Waits) -> Change | None:
         """Give the next change, or `None` for the caught-up marker."""
         while not self._is_closed:
-            with self._taken:
+            with self._lock:
                 if self._following.is_ready:
                     self._taken.notify_all()
                     return self._following.take()
@@ -446,6 +449,6 @@ class BlockingWatch:
                 op = self._following.sleep(next(waits))
             # asleep without the lock, which those who wait to be caught up need
             sequence = self._engine.run(op)
-            with self._taken:
+            with self._lock:
                 self._following.woken(sequence)
         raise StopIteration

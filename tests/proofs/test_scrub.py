@@ -19,6 +19,7 @@ from objstore._engine import Scrub, ScrubStep
 from objstore._store_scrub import Place, StoreScrub, decode_place, encode_place
 from objstore.blocking import Store
 from objstore.errors import BadStoreError
+from objstore_log import Stopper
 
 SOON_S = 20.0
 FAST = 1 << 30
@@ -186,7 +187,7 @@ def test_rate_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind each stretch it sleeps for as long as the rate gives it for that."""
     pauses: list[float] = []
 
-    class Stopped(threading.Event):
+    class Stopped(Stopper):
         def wait(self, timeout: float | None = None) -> bool:
             assert timeout is not None
             pauses.append(timeout)
