@@ -5,6 +5,7 @@ Its journal tells what came of each call; the history has to explain all of it.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -34,20 +35,23 @@ from objstore_log._commit import Committer
 
 LATEST_S = 0.006
 WAIT_S = 0.05
+LOOK_S = 0.000_1
 SOON_S = 30.0
 PLACES: Final = ("_number", "_write", "_sync_file", "_publish_batch")
 """Steps of a commit; an interrupt comes at the beginning of one of them."""
 
 
 class Interrupter:
-    """A thread that interrupts the main thread once whenever it is armed."""
+    """A thread that interrupts the main thread once whenever it is armed.
+
+    Its events are flags that are looked at again and again: `threading.Event` has a
+    lock that an interrupted main thread might keep.
+    """
 
     def __init__(self, chance: random.Random) -> None:
         """Start it; the steps of a commit are to be told by `reached`."""
         self._chance = chance
-        self._armed = threading.Event()
-        self._sent = threading.Event()
-        self._in_commit = threading.Event()
+        self._is_armed = self._is_sent = self._is_in_commit = False
         self._waits_for_commit = False
         self.inside = 0
         """Interrupts that came inside a commit."""
@@ -58,38 +62,44 @@ class Interrupter:
         if self._waits_for_commit:
             self._waits_for_commit = False
             self.inside += 1
-            self._in_commit.set()
+            self._is_in_commit = True
             # so long this thread stays in the commit, at the latest
-            self._sent.wait(WAIT_S)
+            _wait_for(lambda: self._is_sent, WAIT_S)
 
     def _run(self) -> None:
         while True:
-            self._armed.wait()
-            self._armed.clear()
+            _wait_for(lambda: self._is_armed)
+            self._is_armed = False
             if self._waits_for_commit:
-                self._in_commit.wait(WAIT_S)
+                _wait_for(lambda: self._is_in_commit, WAIT_S)
             else:
                 time.sleep(self._chance.uniform(0, LATEST_S))
             self._waits_for_commit = False
             os.kill(os.getpid(), signal.SIGINT)
-            self._sent.set()
+            self._is_sent = True
 
     def arm(self) -> None:
         """Have an interrupt come."""
-        self._in_commit.clear()
-        self._sent.clear()
+        self._is_in_commit = self._is_sent = False
         self._waits_for_commit = self._chance.random() < 0.5
-        self._armed.set()
+        self._is_armed = True
 
     def settle(self) -> None:
         """Wait until it has come, here or before."""
         try:
-            assert self._sent.wait(SOON_S)
+            assert _wait_for(lambda: self._is_sent, SOON_S)
             # the handler runs between two steps of this thread
             for _ in range(100):
                 time.sleep(0.000_1)
         except KeyboardInterrupt:
-            self._sent.wait(SOON_S)
+            _wait_for(lambda: self._is_sent, SOON_S)
+
+
+def _wait_for(is_so: Callable[[], bool], seconds: float = math.inf) -> bool:
+    end_s = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end_s:
+        time.sleep(LOOK_S)
+    return is_so()
 
 
 def _tell_commits(interrupter: Interrupter, chance: random.Random) -> None:
