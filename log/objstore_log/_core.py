@@ -147,8 +147,9 @@ class LogCore:
     def catch_up(self) -> None:
         """Take in what other processes published since the last look."""
         try:
-            newest = self.head_file.newest
-            if not self.head_file.changed() and newest is self._followed:
+            # in this order: behind the look another thread may have read a newer head,
+            # and goes on reading on to it
+            if not self.head_file.changed() and self._followed is self.head_file.newest:
                 return
             with self.mutex:
                 self._follow_newest()

@@ -168,6 +168,28 @@ def test_readers_never_see_a_stale_or_a_missing_subject(
         in_threads(3, work)
 
 
+def test_reader_waits_for_a_thread_that_reads_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process's commit is seen at once, also when another thread looked."""
+    storage = MemoryStorage()
+    with opened(storage, seed=1) as log, opened(storage, seed=2) as other:
+        put(other, "a")
+        log.catch_up()
+        file = log._core.head_file
+        look = file.changed
+
+        def look_behind_another_thread() -> bool:
+            # it has read the newest head, and is about to read on to it
+            file.read()
+            return look()
+
+        last = put(other, "b").last_sequence
+        monkeypatch.setattr(file, "changed", look_behind_another_thread)
+        log.catch_up()
+        assert log._core.visible_sequence == last
+
+
 def test_submitted_appends_ride_in_one_batch(place: Storage) -> None:
     """What is queued while another holds the lock is committed together, in order."""
     with opened(place) as log:
