@@ -88,7 +88,6 @@ class Segment:
         self._file: File | None = None
         self._header: SegmentHeader | None = None
         self._footer: Footer | None = None
-        self._footer_known = False
         self._index: SegmentIndex | None = None
 
     @property
@@ -193,16 +192,13 @@ class Segment:
 
     @property
     def footer(self) -> Footer | None:
-        """Give the valid footer, `None` when there is none."""
-        if not self._footer_known:
-            self._footer = self._read_footer()
-            self._footer_known = True
-        return self._footer
+        """Give the valid footer, `None` when there is none.
 
-    def forget_footer(self) -> None:
-        """Look for a footer again (another process may have sealed it)."""
+        Looks again as long as there is none: another process may have sealed it.
+        """
         if self._footer is None:
-            self._footer_known = False
+            self._footer = self._read_footer()
+        return self._footer
 
     def _read_footer(self) -> Footer | None:
         size = self.file.size()

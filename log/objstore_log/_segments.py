@@ -169,7 +169,6 @@ class Segments:
                 header = following.header
                 if header.previous_number == segment.number:
                     return header.previous_usable
-        segment.forget_footer()
         footer = segment.footer
         return segment.file.size() if footer is None else footer.usable
 
@@ -346,4 +345,3 @@ def write_footer(
         with suppress(OSError):
             segment.file.write_at(end + sum(before_trailer), [b"\0"])
         raise
-    segment.forget_footer()

@@ -375,10 +375,7 @@ class Reclaimer:
     def _predecessor_is_sealed(self, segment: Segment) -> bool:
         """Say whether the segment before it ends without this one's header."""
         before = [item for item in self._core.segments if item.number < segment.number]
-        if not before:
-            return True
-        before[-1].forget_footer()
-        return before[-1].footer is not None
+        return not before or before[-1].footer is not None
 
     def _prove(self, judged: list[_Judged]) -> None:
         """Have the log itself state that what is to be punched is durable.

@@ -11,7 +11,7 @@ from objstore_log._memory_storage import MemoryStorage
 from objstore_log._storage import Storage
 from objstore_log.errors import SequenceGoneError
 
-from .harness import OpenedLog, chunk, contents, meta, open_log, put
+from .harness import EVERYTHING, OpenedLog, chunk, contents, meta, open_log, put
 
 pytestmark = pytest.mark.usefixtures("single_threaded")
 
@@ -47,6 +47,23 @@ def filled(place: Storage, seed: int = 0) -> OpenedLog:
 def body(number: int) -> bytes:
     """Give the content of a segment's chunk."""
     return b"%d" % number * LARGE
+
+
+def test_segment_that_went_unseen_is_no_loss(place: Storage) -> None:
+    """Whoever read the one before it when it was the last one does not miss it."""
+    one = open_log(place, segment_bytes=LARGE)
+    put(one.log, "first")
+    reader = open_log(place, seed=2)
+    assert reader.log.feed(0, 10, EVERYTHING).through == 1
+    one.log.append([chunk(body(0))])
+    reader.log.catch_up()
+    one.log.append([chunk(body(1)), meta("behind it")])
+
+    assert one.log.reclaim(Wanted([(3, 1)], {1, 4})).contents == 1
+    assert one.log.segment_count == 2
+    page = reader.log.feed(1, 10, EVERYTHING)
+    assert [record.sequence for record in page.records] == [3, 4]
+    assert reader.log.scrub(None).damages == []
 
 
 def test_dead_segments_are_unlinked_and_the_others_read(place: Storage) -> None:
