@@ -38,8 +38,9 @@ from objstore_log._segments import Environment, log_id_in
 from objstore_log._snapshot import LogSnapshot
 from objstore_log._space import Needs, ReclaimResult, SegmentPin
 from objstore_log._storage import Buffer, Lock, Storage
-from objstore_log._threads import Stopper
+from objstore_log._threads import start_thread
 from objstore_log._tickets import Guard, GuardTotals, Ticket
+from objstore_log._wakeup import Stopper
 from objstore_log._writers import Writers
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "is_same_segment",
     "log_id_in",
     "patience",
+    "start_thread",
     "subject_of",
     "uninterrupted",
     "write_head",

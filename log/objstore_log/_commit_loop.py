@@ -11,16 +11,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from objstore_log._commit import Committer
 from objstore_log._core import LogCore
 from objstore_log._interrupts import uninterrupted
 from objstore_log._patience import lock_timeout_s
-from objstore_log._threads import Wakeup, is_running, join
+from objstore_log._threads import Background, is_running, join
 from objstore_log._tickets import Ticket, TicketQueue
-from objstore_log.errors import BusyError, ObjStoreError
+from objstore_log._wakeup import Wakeup
+from objstore_log.errors import BusyError, ObjStoreError, StorageError
 
 _logger = logging.getLogger("objstore")
 
@@ -59,7 +60,7 @@ class CommitLoop:
         self._leader = threading.Lock()
         self._work = Wakeup()
         self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread: Background | None = None
         self._synced_s = time.monotonic()
         self._is_stopped = False
         self._dozes = False
@@ -89,35 +90,56 @@ class CommitLoop:
             raise
         if self._queue:
             self._work.set()
-            self._start_thread()
+            self._try_start_thread()
         self._start_idle_commit()
 
     def _lead_or_wait(self, ticket: Ticket, finished: threading.Lock) -> None:
         while not ticket.is_done:
-            if self._leader.acquire(blocking=False):
-                try:
-                    self._commit_once()
-                finally:
-                    self._leader.release()
-            else:
+            if not self._try_lead():
                 self._work.set()
-                self._start_thread()
+                self._try_start_thread()
                 self._wait(ticket, finished)
+
+    def _try_lead(self) -> bool:
+        """Carry out one commit, unless somebody else is the leader."""
+        if not self._leader.acquire(blocking=False):
+            return False
+        try:
+            self._commit_once()
+        finally:
+            self._leader.release()
+        return True
 
     def _wait(self, ticket: Ticket, finished: threading.Lock) -> None:
         """Wait for the outcome, which is known also when Ctrl-C ends the waiting."""
         try:
-            while not finished.acquire(timeout=INTERRUPT_LOOK_S):
+            while not self._is_finished(finished):
                 uninterrupted.deliver()
         except BaseException:
             ticket.is_withdrawn = True
-            finished.acquire()
+            while not self._is_finished(finished):
+                pass
             raise
 
+    def _is_finished(self, finished: threading.Lock) -> bool:
+        """Wait a moment for the outcome; lead when no thread comes to do it."""
+        is_finished = finished.acquire(timeout=INTERRUPT_LOOK_S)
+        if not is_finished and not is_running(self._thread):
+            self._try_lead()
+        return is_finished
+
     def submit(self, ticket: Ticket) -> None:
-        """Queue an append; its owner is called back from another thread."""
-        self._enqueue(ticket)
-        self._start_thread()
+        """Queue an append; its owner is called back from another thread.
+
+        Raises:
+            StorageError: there is no room for that thread; nothing is queued.
+        """
+        with self._starting:
+            # whoever stops the loop finds it in the queue, or it is refused here
+            if self._is_stopped:
+                raise self._core.why_closed()
+            self._start_thread_once()
+            self._enqueue(ticket)
         self._work.set()
 
     def _enqueue(self, ticket: Ticket) -> None:
@@ -193,15 +215,18 @@ class CommitLoop:
 
     def _start_thread_once(self) -> None:
         if not is_running(self._thread) and not self._is_stopped:
-            self._thread = threading.Thread(
-                target=self._run, name="objstore-committer", daemon=True
-            )
+            self._thread = Background(self._core.storage.path, self._run)
             self._thread.start()
+
+    def _try_start_thread(self) -> None:
+        """Start the thread if there is room: who waits for it can do its work."""
+        with suppress(StorageError):
+            self._start_thread()
 
     def _start_idle_commit(self) -> None:
         """Have the committer thread write the empty commit record when it is idle."""
         if self._committer.has_unclosed_batches and self._core.options.sync != "never":
-            self._start_thread()
+            self._try_start_thread()
             if self._dozes:
                 self._dozes = False
                 self._work.set()
@@ -236,7 +261,8 @@ class CommitLoop:
 
     def ask_to_stop(self) -> None:
         """Take no more work; wakes the thread."""
-        self._is_stopped = True
+        with self._starting:
+            self._is_stopped = True
         self._work.set()
 
     def join(self) -> None:

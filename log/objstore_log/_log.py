@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -29,9 +28,10 @@ from objstore_log._snapshot import LogSnapshot
 from objstore_log._space import Announcer, Needs, Reclaimer, ReclaimResult, SegmentPin
 from objstore_log._storage import Storage
 from objstore_log._takeover import prepare_tail
-from objstore_log._threads import Wakeup, is_running, join
+from objstore_log._threads import Background, is_running, join
 from objstore_log._tickets import Guard, Ticket
 from objstore_log._waiters import Waiters
+from objstore_log._wakeup import Wakeup
 from objstore_log._writers import Writers
 from objstore_log.errors import BusyError, ForkedError, ObjStoreError, PoisonedError
 
@@ -73,8 +73,8 @@ class Log:
         self._announcer = Announcer(self._core)
         self.freezer = Freezer(self._core, self._committer, time.sleep)
         self._loop = CommitLoop(self._core, self._committer, self._apply_when_many)
-        self._applying: threading.Thread | None = None
-        self._waiters = Waiters(self._core.catch_up)
+        self._applying: Background | None = None
+        self._waiters = Waiters(storage.path, self._core.catch_up)
         self._is_closed = False
         self._is_forked = False
 
@@ -171,11 +171,11 @@ class Log:
             return
         self._is_closed = True
         self._waiters.close()
-        self._loop.ask_to_stop()
         if self._is_forked:
-            # the threads and what they held stayed in the parent
+            # the threads stayed in the parent, and what they held stays held
             self._core.close()
             return
+        self._loop.ask_to_stop()
         self._loop.join()
         with self._loop.alone(), ExitStack() as closing:
             closing.callback(self._core.close, keeps_pinned=keeps_pinned)
@@ -249,14 +249,12 @@ class Log:
             # in relaxed modes all of it may wait for a sync
             if not core.overlay.has_batch(core.progress.durable.sequence):
                 return
-        thread = self._applying
-        if is_running(thread):
+        if is_running(self._applying):
             return
-        thread = threading.Thread(
-            target=self._applier.apply_behind, name="objstore-applier", daemon=True
-        )
-        self._applying = thread
-        thread.start()
+        self._applying = Background(core.storage.path, self._applier.apply_behind)
+        # without room for it the next commit tries again
+        with suppress(ObjStoreError):
+            self._applying.start()
 
     def apply(self) -> bool:
         """Bring the catalog up to the durable end.

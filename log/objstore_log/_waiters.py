@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from objstore_log._threads import Stopper, Wakeup, is_running, join
+from objstore_log._threads import Background, is_running, join
+from objstore_log._wakeup import Stopper, Wakeup
 from objstore_log.errors import ObjStoreError
 
 _logger = logging.getLogger("objstore")
@@ -27,27 +28,30 @@ class Waiters:
     sequence has moved; it must not block.
     """
 
-    def __init__(self, look: Callable[[], None]) -> None:
+    def __init__(self, path: str, look: Callable[[], None]) -> None:
+        self._path = path
         self._look = look
         """Looks for other processes' commits; shows them if there are any."""
         self._lock = threading.Lock()
         self._waiting: dict[int, Callable[[], None]] = {}
         self._next = 0
-        self._poller: threading.Thread | None = None
+        self._poller: Background | None = None
         self._wanted = Wakeup()
         self._closed = Stopper()
 
     def add(self, wake: Callable[[], None]) -> int:
-        """Have `wake` called at the next growth; gives what `discard` takes."""
+        """Have `wake` called at the next growth; gives what `discard` takes.
+
+        Raises:
+            StorageError: there is no room for the poller; `wake` is not called.
+        """
         with self._lock:
+            if not is_running(self._poller) and not self._closed.is_set():
+                self._poller = Background(self._path, self._poll)
+                self._poller.start()
             self._next += 1
             self._waiting[self._next] = wake
             number = self._next
-            if not is_running(self._poller) and not self._closed.is_set():
-                self._poller = threading.Thread(
-                    target=self._poll, name="objstore-poller", daemon=True
-                )
-                self._poller.start()
         self._wanted.set()
         return number
 

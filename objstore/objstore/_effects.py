@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from _thread import start_new_thread
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +17,8 @@ from typing import Final, Protocol, TypeVar
 
 from objstore._engine import Buffer, Engine, Op, Steps, call
 from objstore._loop_wake import in_thread
-from objstore_log import uninterrupted
+from objstore.errors import StorageError
+from objstore_log import start_thread, uninterrupted
 
 T = TypeVar("T")
 
@@ -124,10 +124,8 @@ class HashAhead:
                     return
                 self._is_working = True
             try:
-                # Not `Thread.start`, which waits for ever for a thread that has no
-                # memory for its first step.
-                start_new_thread(self._work, ())
-            except RuntimeError:
+                start_thread("a digest", self._work)
+            except StorageError:
                 # no room for a thread: whoever waits does its work
                 self._is_working = False
 

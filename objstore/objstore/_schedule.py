@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import weakref
-from _thread import start_new_thread
 from collections.abc import Callable
 from typing import Final
 
 from objstore import _drivers
 from objstore._engine import Capability, Engine, Scrub
 from objstore._operations_retention import run_retention
-from objstore.errors import ClosedError, ObjStoreError
-from objstore_log import Stopper
+from objstore.errors import ClosedError, ObjStoreError, StorageError
+from objstore_log import Stopper, start_thread
 
 SCRUB_BYTES_PER_S: Final = 1024 * 1024
 """A round of 100 GB takes a bit more than a day, and nobody notices it."""
@@ -33,10 +32,8 @@ def _start(
 ) -> None:
     """Start a thread that ends with the process; a store without one serves, too."""
     try:
-        # Not `Thread.start`, which waits for ever for a thread that has no memory for
-        # its first step.
-        start_new_thread(work, (engine, seconds_or_rate, stopped))
-    except RuntimeError as error:
+        start_thread(engine.url, work, engine, seconds_or_rate, stopped)
+    except StorageError as error:
         _logger.warning("%s: nothing is done in the background: %s", engine.url, error)
 
 

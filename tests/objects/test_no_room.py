@@ -13,6 +13,7 @@ from objstore import _effects, blocking
 from objstore._config import decode_config
 from objstore._document import decode_document
 from objstore._handles import Session
+from objstore_log import _threads
 
 LARGE = bytes(range(256)) * 20_000
 
@@ -48,7 +49,7 @@ def test_large_put_needs_no_thread(
     """Where no thread comes to work, the content is hashed where it is waited for."""
     bucket = blocking.Store(Session(FakeEngine())).create_object_store("b")
     monkeypatch.setattr(_effects, "STALLED_S", 0.01)
-    monkeypatch.setattr(_effects, "start_new_thread", start)
+    monkeypatch.setattr(_threads, "start_new_thread", start)
     bucket.put("a", LARGE)
 
     assert bucket.get("a") == LARGE
