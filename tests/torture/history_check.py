@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from tests.torture.history import (
     BUSY,
+    CUT,
     DIFFERS,
     DONE,
     EXISTS,
@@ -25,7 +26,8 @@ from tests.torture.history import (
     Event,
     Sight,
 )
-from tests.torture.history_claims import ABSENT, Claims, find_claims, target
+from tests.torture.history_claims import Claims, find_claims
+from tests.torture.history_moved import ABSENT, target
 from tests.torture.history_order import (
     Look,
     check_order,
@@ -192,9 +194,12 @@ def _check_names(verdict: Verdict, calls: Sequence[Call], claims: Claims) -> Non
     for call in calls:
         for name, step in _steps(call):
             steps[name].append(step)
-        if call.how == "delete" and call.outcome in {DONE, OPEN}:
+        if call.how == "delete" and call.outcome in {DONE, CUT, OPEN}:
             step = Step(call, "change", call.begin_ns, call.end_ns, _needs(call))
             (steps if call.outcome == DONE else maybe)[call.name].append(step)
+    for call in claims.may_delete:
+        step = Step(call, "change", call.begin_ns, call.end_ns, PRESENT)
+        maybe[call.name].append(step)
     for name in sorted({*events, *steps}):
         verdict.counts["names checked"] += 1
         one = Name(events[name], claims)

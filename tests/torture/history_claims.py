@@ -1,13 +1,12 @@
 """Which call made which change of the log. Pure.
 
 A finished call was told its sequence, except a plain deletion. What an unfinished one
-made is known by what it wrote: each put and each new description has a text of its own,
-and what was copied or renamed has the identity of its source.
+made is known by what it wrote: each put and each new description has a text of its own.
+What was copied or renamed has only the identity of its source.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,8 +19,17 @@ from tests.torture.history import (
     Call,
     Event,
 )
+from tests.torture.history_moved import (
+    ABSENT,
+    Moments,
+    State,
+    either,
+    is_maker,
+    is_rename_of,
+    share,
+    target,
+)
 
-ABSENT = Event(0, "delete", "")
 MADE_BY = {"put": "put", "copy": "put", "rename": "put", "meta": "meta"}
 """The kind of change that a call makes, under its own or its other name."""
 
@@ -33,6 +41,8 @@ class Claims:
     events: Sequence[Event]
     by_seq: dict[int, Call] = field(default_factory=dict[int, Call])
     """The call behind a change; plain deletions are left out."""
+    may_delete: list[Call] = field(default_factory=list[Call])
+    """Unfinished renames that may have made a deletion that nobody else did."""
     wrong: list[str] = field(default_factory=list[str])
 
     def unclaimed(self) -> list[Event]:
@@ -46,11 +56,6 @@ class Claims:
             self.wrong.append(f"two calls have sequence {seq}: {call} / {other}")
 
 
-def target(call: Call) -> str:
-    """Give the name that gets a change."""
-    return str(call.facts.get("other", call.name))
-
-
 def find_claims(calls: Iterable[Call], events: Sequence[Event]) -> Claims:
     """Say which call made which change, and what is missing of those that did."""
     changes = [call for call in calls if call.how in CHANGES]
@@ -60,11 +65,9 @@ def find_claims(calls: Iterable[Call], events: Sequence[Event]) -> Claims:
     for call in changes:
         if call.outcome == DONE and call.how != "delete":
             _claim_done(claims, at, before, call)
-    _claim_written(claims, [call for call in changes if call.outcome in {CUT, OPEN}])
     maybe = [call for call in changes if call.outcome in {CUT, OPEN}]
-    for event in claims.unclaimed():
-        if event.kind == "put" and event.seq not in claims.by_seq:
-            _claim_moved(claims, at[event.seq], before, maybe)
+    _claim_written(claims, maybe)
+    _claim_moved(claims, before, maybe)
     _refuse_busy(claims, changes)
     return claims
 
@@ -144,44 +147,35 @@ def _claim_written(claims: Claims, maybe: Sequence[Call]) -> None:
 
 
 def _claim_moved(
-    claims: Claims, place: int, before: list[dict[str, Event]], maybe: list[Call]
+    claims: Claims, before: Sequence[State], maybe: Sequence[Call]
 ) -> None:
-    """Find the unfinished copy or rename that made a change of somebody's content."""
-    event = claims.events[place]
-    marker = claims.events[place - 1] if place else ABSENT
-    is_rename = (
-        marker.kind == "delete"
-        and marker.seq == event.seq - 1
-        and marker.seq not in claims.by_seq
-        and before[place - 1].get(marker.name, ABSENT).nuid == event.nuid
-    )
-    after_ns, until_ns = _moments(claims, place)
-    fitting: list[Call] = []
-    for call in maybe:
-        source = before[place].get(call.name, ABSENT)
-        if is_rename:
-            fits = (call.how, call.name) == ("rename", marker.name)
+    """Find the unfinished copies and renames that made what is left."""
+    moments = Moments(claims.events, claims.by_seq)
+    makers: dict[int, list[Call]] = {}
+    for place, event in enumerate(claims.events):
+        if event.kind == "put" and event.seq not in claims.by_seq:
+            marker = _marker(claims, before, place)
+            fitting = [c for c in maybe if is_maker(c, event, before[place], marker)]
+            timely = [call for call in fitting if moments.is_timely(call, place)]
+            makers[place] = timely or fitting
+    for place, calls in share(makers).items():
+        claims.claim(claims.events[place].seq, either(calls))
+        renames = [call for call in calls if call.how == "rename"]
+        if len(renames) == len(calls):
+            claims.claim(claims.events[place - 1].seq, either(calls))
         else:
-            fits = call.how == "copy" and source.nuid == event.nuid
-        if fits and target(call) == event.name:
-            fitting.append(call)
-    timely = [c for c in fitting if c.begin_ns <= until_ns and c.end_ns >= after_ns]
-    for call in sorted(timely or fitting, key=lambda call: call.end_ns)[:1]:
-        maybe.remove(call)
-        claims.claim(event.seq, call)
-        if is_rename:
-            claims.claim(marker.seq, call)
+            # the deletion before it may be one of its own, or half of a rename
+            claims.may_delete += renames
 
 
-def _moments(claims: Claims, place: int) -> tuple[float, float]:
-    """Give when a change was made: behind those before it, before those behind it."""
-    seqs = [event.seq for event in claims.events]
-    before = (claims.by_seq[seq] for seq in seqs[:place] if seq in claims.by_seq)
-    behind = (claims.by_seq[seq] for seq in seqs[place + 1 :] if seq in claims.by_seq)
-    return (
-        max((call.begin_ns for call in before), default=-math.inf),
-        min((call.end_ns for call in behind), default=math.inf),
-    )
+def _marker(claims: Claims, before: Sequence[State], place: int) -> Event | None:
+    """Give the deletion that a rename may have made together with a change."""
+    if not place:
+        return None
+    marker, event = claims.events[place - 1 : place + 1]
+    is_free = marker.seq not in claims.by_seq
+    is_pair = is_rename_of(marker, event, before[place - 1])
+    return marker if is_free and is_pair else None
 
 
 def _refuse_busy(claims: Claims, changes: Iterable[Call]) -> None:

@@ -1,8 +1,11 @@
 """Is there an order of calls that explains what each was told? Pure.
 
 The search of Wing and Gong with the memory of Lowe, as Porcupine has it: a call takes
-effect at one moment between its begin and its end; one that never ended may take effect
-at any time behind its begin, or never.
+effect at one moment between its begin and its end. An unfinished one may do so, or
+never; one that was killed has no end.
+
+An unfinished call that the next one would not notice is left out, because the order
+without it is as good: otherwise every choice of some of them is a place of its own.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ class _Place(Generic[S]):
     used: frozenset[int]
     """The unfinished ones that have."""
     state: S
+    before: S | None = None
+    """The state without the last call, if that is an unfinished one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class Search(Generic[S, C]):
 
         Args:
             finished: Calls that have to take effect.
-            unfinished: Calls that may, at any time behind their begin.
+            unfinished: Calls that may.
             apply: Gives the state behind a call; `None` when the state before it does
                 not explain what the call was told.
             is_end: Says whether a state may be the last one.
@@ -123,25 +128,55 @@ class Search(Generic[S, C]):
 
     def _behind(self, place: _Place[S]) -> Iterator[_Place[S]]:
         window = self._window(place)
+        maybe = self._maybe(place, window)
+        last_chance_ns = min(
+            (self._unfinished[at].end_ns for at in maybe), default=math.inf
+        )
         found: list[_Place[S]] = []
         for at in window:
-            state = self._apply(place.state, self._finished[at])
+            call = self._finished[at]
+            state = self._state(place, call)
             if state is None:
                 continue
             following = self._with(place, at, state)
-            if state == place.state:
-                # what changes nothing is never too early
+            if state == place.state and call.begin_ns <= last_chance_ns:
+                # what changes nothing and makes nothing too late is never too early
                 yield following
                 return
             found.append(following)
-        limit_ns = min((self._finished[at].end_ns for at in window), default=math.inf)
-        for at, call in enumerate(self._unfinished):
-            if at not in place.used and call.begin_ns <= limit_ns:
-                state = self._apply(place.state, call)
-                if state is not None:
-                    used = place.used | {at}
-                    yield _Place(place.first, place.ahead, used, state)
+        for at in maybe:
+            state = self._state(place, self._unfinished[at])
+            if state is not None and state != place.state:
+                used = place.used | {at}
+                yield _Place(place.first, place.ahead, used, state, place.state)
         yield from reversed(found)
+
+    def _maybe(self, place: _Place[S], window: Sequence[int]) -> list[int]:
+        """Give the unfinished calls whose time is now."""
+        limit_ns = min((self._finished[at].end_ns for at in window), default=math.inf)
+        latest_ns = self._latest_ns(place)
+        return [
+            at
+            for at, call in enumerate(self._unfinished)
+            if latest_ns <= call.end_ns
+            and call.begin_ns <= limit_ns
+            and at not in place.used
+        ]
+
+    def _state(self, place: _Place[S], call: C) -> S | None:
+        """Give the state behind a call, unless the last one would be in vain."""
+        state = self._apply(place.state, call)
+        if state is not None and place.before is not None:
+            return None if state == self._apply(place.before, call) else state
+        return state
+
+    def _latest_ns(self, place: _Place[S]) -> float:
+        """Give the time before which nothing takes effect any more."""
+        last = max(place.ahead, default=place.first - 1)
+        finished_ns = self._finished[last].begin_ns if last >= 0 else -math.inf
+        used = max(place.used, default=-1)
+        unfinished_ns = self._unfinished[used].begin_ns if used >= 0 else -math.inf
+        return max(finished_ns, unfinished_ns)
 
     def _with(self, place: _Place[S], at: int, state: S) -> _Place[S]:
         ahead = set(place.ahead)
