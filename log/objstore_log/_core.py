@@ -182,6 +182,7 @@ class LogCore:
             if head.segment != ends.written.segment:
                 self.segments.fallback_marker = (head.segment, head.marker)
                 self.segments.refresh()
+                self.segments.follow(head.segment, head.marker)
             self.read_on(head.segment, head.written_position)
             if self.progress.written.segment == head.segment:
                 self.claim(head.written_sequence)

@@ -23,6 +23,7 @@ from objstore_log._footer import (
 from objstore_log._format import (
     MARKER_BYTES,
     SEGMENT_HEADER_BYTES,
+    DecodedSegmentHeader,
     SegmentHeader,
     decode_segment_header,
     encode_segment_header,
@@ -104,8 +105,9 @@ class Segments:
         a lock."""
         self._recent: dict[int, Segment] = {}
         self._recent_lock = threading.Lock()
-        self._refused: set[int] = set()
-        """Numbers of segments whose names this process could not make durable."""
+        self._refused: dict[int, bytes] = {}
+        """Number and marker of segments whose names this process could not make
+        durable."""
 
     def refresh(self) -> None:
         """Read the directory: take new segments in, let vanished ones go."""
@@ -116,13 +118,27 @@ class Segments:
             if parsed is None:
                 continue
             number, first = parsed
-            if number in self._refused:
+            if self._is_refused(name, number):
                 continue
             segment = known.pop(number, None) or self._new(number, first)
             found.append(segment)
         for gone in known.values():
             self._forget_use(gone)
         self._set(sorted(found, key=lambda segment: segment.number))
+
+    def _is_refused(self, name: str, number: int) -> bool:
+        """Say whether it is the file that this process made in vain.
+
+        Another process may have given the number to a segment of its own since.
+        """
+        refused = self._refused.get(number)
+        if refused is None:
+            return False
+        try:
+            decoded = _header_in(self.storage, name)
+        except FileNotFoundError:
+            return True
+        return decoded is not None and decoded.header.marker == refused
 
     def _new(self, number: int, first_sequence: int) -> Segment:
         marker = self.fallback_marker
@@ -220,6 +236,18 @@ class Segments:
         self._set([fresh if other is segment else other for other in self])
         self._forget_use(segment)
 
+    def follow(self, number: int, marker: bytes) -> None:
+        """Look at the segment anew of which a head speaks, if this is another file.
+
+        One was listed, perhaps, whose maker could not make its name durable and took
+        it back, and the name was used again.
+        """
+        segment = self.get(number)
+        # another process may give it back this moment
+        with suppress(FileNotFoundError):
+            if segment is not None and segment.header.marker != marker:
+                self.renew(segment)
+
     def next_number(self, previous: int) -> int:
         """Give the number for the segment behind one."""
         return max(previous, *self._refused) + 1 if self._refused else previous + 1
@@ -270,7 +298,7 @@ class Segments:
             self.storage.sync_directory()
         except OSError:
             # no later sync makes this name durable; the next try takes another
-            self._refused.add(new.number)
+            self._refused[new.number] = header.marker
             with suppress(OSError):
                 self.storage.remove(name)
             raise
@@ -288,14 +316,18 @@ def log_id_in(storage: Storage) -> bytes | None:
     for name in storage.names():
         if parse_segment_name(name) is None:
             continue
-        file = storage.open(name)
-        try:
-            decoded = decode_segment_header(file.read_at(0, SEGMENT_HEADER_BYTES))
-        finally:
-            file.close()
+        decoded = _header_in(storage, name)
         if decoded is not None:
             return decoded.header.log_id
     return None
+
+
+def _header_in(storage: Storage, name: str) -> DecodedSegmentHeader | None:
+    file = storage.open(name)
+    try:
+        return decode_segment_header(file.read_at(0, SEGMENT_HEADER_BYTES))
+    finally:
+        file.close()
 
 
 def _encode_copies(

@@ -93,6 +93,8 @@ def _prepare(core: LogCore, *, is_opening: bool) -> None:
     if not len(core.segments):
         _create_first(core, head)
         return
+    if head is not None:
+        core.segments.follow(head.segment, head.marker)
     active = core.segments.active
     own_head = _if_of(active, head)
     if own_head is None:

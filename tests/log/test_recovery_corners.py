@@ -236,6 +236,54 @@ def test_refused_segment_is_not_taken_in() -> None:
     assert "c" in names(log)
 
 
+def test_refused_number_is_taken_in_when_another_process_used_it() -> None:
+    """What another process put under it is seen; only the refused file is left out."""
+    disk = CrashStorage()
+    one = open_log(disk, segment_bytes=SEGMENT_BYTES).log
+    other = open_log(disk.process(), seed=2, segment_bytes=SEGMENT_BYTES).log
+    put(one, "a", b"x" * 300)
+    disk.fail("sync_directory")
+    with pytest.raises(StorageError):
+        put(one, "b", b"x" * 300)
+    put(other, "c", b"x" * 300)
+
+    assert ["a", "c"] == names(one)
+    put(one, "d", b"x" * 300)
+    assert ["a", "c", "d"] == names(one) == names(other)
+    for cut in disk.disks(limit=20):
+        with opened(cut.mount(), seed=3) as again:
+            assert ["a", "c", "d"] == names(again)
+
+
+def test_refused_segment_is_forgotten_for_the_one_that_took_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who has listed it before it was taken back neither reads it nor writes there."""
+    disk = CrashStorage()
+    one = open_log(disk, segment_bytes=SEGMENT_BYTES).log
+    other = open_log(disk.process(), seed=2, segment_bytes=SEGMENT_BYTES).log
+    third = open_log(disk.process(), seed=4, segment_bytes=SEGMENT_BYTES).log
+    put(one, "a", b"x" * 300)
+    remove = one._core.storage.remove
+
+    def listed_first(name: str) -> None:
+        other._core.segments.refresh()
+        assert other._core.segments.active.header.number == 2
+        remove(name)
+
+    monkeypatch.setattr(one._core.storage, "remove", listed_first)
+    disk.fail("sync_directory")
+    with pytest.raises(StorageError):
+        put(one, "b", b"x" * 300)
+    put(third, "c", b"x" * 300)
+    put(other, "d", b"x" * 10)
+
+    assert ["a", "c", "d"] == names(third) == names(other)
+    for cut in disk.disks(limit=20):
+        with opened(cut.mount(), seed=3) as again:
+            assert ["a", "c", "d"] == names(again)
+
+
 def test_writer_id_of_a_living_engine_is_refused() -> None:
     """Two engines of one id would take each other's unfinished puts for their own."""
     disk = CrashStorage()
