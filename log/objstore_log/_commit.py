@@ -75,6 +75,8 @@ class Committer:
         """Since when another process has the lock; infinite while none has."""
         self.has_unclosed_batches = False
         """A real batch was written since the last empty commit record."""
+        self.is_unpublished = False
+        """Other processes may not see what was committed: the head was refused."""
 
     def set_sleep(self, sleep: Callable[[float], None]) -> None:
         """Say how to wait between two tries for the lock."""
@@ -354,8 +356,10 @@ class Committer:
         """Publish what is committed already: a failure of that is not the commit's."""
         try:
             publish(self._core)
+            self.is_unpublished = False
         except OSError as error:
             # the head is a lower bound; the next holder of the lock looks above it
+            self.is_unpublished = True
             _logger.warning("%s: publishing: %s", self._core.storage.path, error)
 
     def sync_active(self) -> None:
@@ -402,6 +406,18 @@ class Committer:
             if self._core.segments.active.number == number:
                 self.sync_active()
                 roll(self._core)
+
+    def publish_again(self) -> None:
+        """Publish what could not be published when it was committed.
+
+        Raises:
+            BusyError: another process has the lock.
+            OSError: it is still refused.
+        """
+        if self._core.poison is None:
+            with self.locked(lambda: False), self._core.mutex:
+                prepare_tail(self._core)
+        self.is_unpublished = False
 
     def close_batches(self, is_wanted: Callable[[], bool]) -> None:
         """Append an empty commit record, which proves the batch before it durable."""

@@ -206,6 +206,13 @@ class CommitLoop:
             _logger.warning("%s: closing: %s", self._core.storage.path, error)
         self._committer.has_unclosed_batches = False
 
+    def publish_again(self) -> None:
+        """Publish what could not be published. The caller is the leader."""
+        if self._committer.is_unpublished:
+            # told when it was refused first; the next idle moment comes soon
+            with suppress(OSError, ObjStoreError):
+                self._committer.publish_again()
+
     # --- the thread -----------------------------------------------------------
 
     def _start_thread(self) -> None:
@@ -223,9 +230,16 @@ class CommitLoop:
         with suppress(StorageError):
             self._start_thread()
 
+    def _has_idle_work(self) -> bool:
+        if self._committer.is_unpublished:
+            return True
+        return (
+            self._committer.has_unclosed_batches and self._core.options.sync != "never"
+        )
+
     def _start_idle_commit(self) -> None:
         """Have the committer thread write the empty commit record when it is idle."""
-        if self._committer.has_unclosed_batches and self._core.options.sync != "never":
+        if self._has_idle_work():
             self._try_start_thread()
             if self._dozes:
                 self._dozes = False
@@ -236,12 +250,10 @@ class CommitLoop:
         while not self._is_stopped:
             # said before the look, so that an append behind it wakes this thread
             self._dozes = True
-            proves = self._committer.has_unclosed_batches
-            if self._core.options.sync == "never":
-                proves = False
-            self._dozes = not proves
+            has_idle_work = self._has_idle_work()
+            self._dozes = not has_idle_work
             before = self._core.progress.written
-            has_work = self._work.wait(IDLE_COMMIT_S if proves else None)
+            has_work = self._work.wait(IDLE_COMMIT_S if has_idle_work else None)
             if not has_work:
                 if self._core.progress.written == before:
                     self._commit_idle()
@@ -255,7 +267,9 @@ class CommitLoop:
             return
         try:
             if not self._queue:
-                self.close_batches(lambda: False)
+                if self._core.options.sync != "never":
+                    self.close_batches(lambda: False)
+                self.publish_again()
         finally:
             self._leader.release()
 

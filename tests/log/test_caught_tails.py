@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from objstore_log._core import SyncMode
 from objstore_log._log import Log
 from objstore_log._memory_storage import MemoryStorage
 from objstore_log._record import Kind
@@ -41,6 +42,23 @@ def test_batch_that_could_not_be_published_is_not_written_over() -> None:
     assert names(one.log) == names(other.log) == list("abcde")
     for log in (one, other):
         log.abandon()
+
+
+@pytest.mark.parametrize("sync", ["always", "never"])
+def test_batch_that_could_not_be_published_is_published_later(sync: SyncMode) -> None:
+    """Others see it once the disk takes writes again, also when nobody commits."""
+    disk = CrashStorage()
+    one = open_log(disk, sync=sync)
+    put(one.log, "a")
+    other = open_log(disk.process(), seed=2, sync=sync)
+    disk.fail("write", nth=2, sticky=True)
+    put(one.log, "b")
+    assert names(other.log) == ["a"]
+    disk.heal()
+    other.log.wait(1, timeout_s=WAIT_S)
+    assert names(other.log) == ["a", "b"]
+    one.close()
+    other.close()
 
 
 @pytest.mark.usefixtures("single_threaded")
