@@ -182,7 +182,6 @@ class LogCore:
             if head.segment != ends.written.segment:
                 self.segments.fallback_marker = (head.segment, head.marker)
                 self.segments.refresh()
-                self.segments.follow(head.segment, head.marker)
             self.read_on(head.segment, head.written_position)
             if self.progress.written.segment == head.segment:
                 self.claim(head.written_sequence)
@@ -250,6 +249,7 @@ class LogCore:
         durable = max(self.progress.durable.sequence, below)
         start = End(segment.number, SEGMENT_HEADER_BYTES, written)
         self.progress.advance(written=start, durable=start._replace(sequence=durable))
+        self.segments.followed = segment.number
         self.is_closed_tail = True
         self.show()
         if has_hole:

@@ -132,6 +132,7 @@ class Log:
         if applied.segment:
             start = End(applied.segment, applied.position, applied.sequence)
             core.progress.advance(written=start, durable=start)
+            core.segments.followed = applied.segment
             core.visible_sequence = applied.sequence
         lock = self._committer.try_lock()
         if lock is None and head is None:

@@ -105,9 +105,11 @@ class Segments:
         a lock."""
         self._recent: dict[int, Segment] = {}
         self._recent_lock = threading.Lock()
-        self._refused: dict[int, bytes] = {}
-        """Number and marker of segments whose names this process could not make
-        durable."""
+        self._refused: dict[str, bytes] = {}
+        """Markers of segments whose names this process could not make durable."""
+        self.followed = 0
+        """Up to which number they were read: a later one that is listed may be taken
+        back by its maker, and another one get its name."""
 
     def refresh(self) -> None:
         """Read the directory: take new segments in, let vanished ones go."""
@@ -118,20 +120,20 @@ class Segments:
             if parsed is None:
                 continue
             number, first = parsed
-            if self._is_refused(name, number):
+            if self._is_refused(name):
                 continue
-            segment = known.pop(number, None) or self._new(number, first)
-            found.append(segment)
+            segment = known.pop(number, None) if number <= self.followed else None
+            found.append(segment or self._new(number, first))
         for gone in known.values():
             self._forget_use(gone)
         self._set(sorted(found, key=lambda segment: segment.number))
 
-    def _is_refused(self, name: str, number: int) -> bool:
+    def _is_refused(self, name: str) -> bool:
         """Say whether it is the file that this process made in vain.
 
-        Another process may have given the number to a segment of its own since.
+        Another process may have made one of that name since.
         """
-        refused = self._refused.get(number)
+        refused = self._refused.get(name)
         if refused is None:
             return False
         try:
@@ -236,21 +238,19 @@ class Segments:
         self._set([fresh if other is segment else other for other in self])
         self._forget_use(segment)
 
-    def follow(self, number: int, marker: bytes) -> None:
-        """Look at the segment anew of which a head speaks, if this is another file.
+    def next_number(self, previous: int, first_sequence: int) -> int:
+        """Give the number for the segment behind one.
 
-        One was listed, perhaps, whose maker could not make its name durable and took
-        it back, and the name was used again.
+        A name that was refused is used again, or the refused file might come back in
+        a power cut; no other file may have its number.
         """
-        segment = self.get(number)
-        # another process may give it back this moment
-        with suppress(FileNotFoundError):
-            if segment is not None and segment.header.marker != marker:
-                self.renew(segment)
-
-    def next_number(self, previous: int) -> int:
-        """Give the number for the segment behind one."""
-        return max(previous, *self._refused) + 1 if self._refused else previous + 1
+        number = previous + 1
+        while any(
+            parsed is not None and parsed[0] == number and parsed[1] != first_sequence
+            for parsed in map(parse_segment_name, self._refused)
+        ):
+            number += 1
+        return number
 
     def close(self, *, keeps_pinned: bool = False) -> None:
         """Close all files, or all but the pinned ones, which close with their pins."""
@@ -297,11 +297,12 @@ class Segments:
         try:
             self.storage.sync_directory()
         except OSError:
-            # no later sync makes this name durable; the next try takes another
-            self._refused[new.number] = header.marker
+            # no later sync makes this file's name durable: only that of another file
+            self._refused[name] = header.marker
             with suppress(OSError):
                 self.storage.remove(name)
             raise
+        self._refused.pop(name, None)
         segment = Segment(self.storage, self.log_id, new.number, new.first_sequence)
         index = SegmentIndex()
         for batch in encoded:

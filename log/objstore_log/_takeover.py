@@ -93,8 +93,6 @@ def _prepare(core: LogCore, *, is_opening: bool) -> None:
     if not len(core.segments):
         _create_first(core, head)
         return
-    if head is not None:
-        core.segments.follow(head.segment, head.marker)
     active = core.segments.active
     own_head = _if_of(active, head)
     if own_head is None:
@@ -150,6 +148,8 @@ def _may_have_new_segments(core: LogCore, head: Head | None) -> bool:
         or head.poison != STATE_NORMAL
         or not len(core.segments)
         or head.segment != core.segments.active.number
+        # it was listed by the way, and may have been taken back since
+        or core.segments.followed < core.segments.active.number
     )
 
 
@@ -301,7 +301,7 @@ def _copy(active: Segment, batch: Batch) -> CopiedBatch:
 def _create_first(core: LogCore, head: Head | None) -> None:
     last = 0 if head is None else head.written_sequence
     before = 0 if head is None else head.segment
-    number = core.segments.next_number(before)
+    number = core.segments.next_number(before, last + 1)
     created = core.segments.create(
         NewSegment(number, last + 1, 0, 0, last, _flags(core)), ()
     )
@@ -337,7 +337,7 @@ def _start_segment(
     publish_rolling(core)
     created = core.segments.create(
         NewSegment(
-            core.segments.next_number(before),
+            core.segments.next_number(before, first),
             first,
             previous.number,
             usable,

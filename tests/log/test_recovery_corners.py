@@ -232,8 +232,23 @@ def test_refused_segment_is_not_taken_in() -> None:
     put(log, "c", b"x" * 300)
     log._core.segments.refresh()
 
-    assert [1, 3] == [segment.number for segment in segments(log)]
-    assert "c" in names(log)
+    assert [1, 2] == [segment.number for segment in segments(log)]
+    assert ["a", "c"] == names(log)
+
+
+def test_refused_segment_does_not_come_back_in_a_power_cut() -> None:
+    """The next one has its name, so that no cut can leave both."""
+    disk = CrashStorage()
+    log = open_log(disk, segment_bytes=SEGMENT_BYTES).log
+    put(log, "a", b"x" * 300)
+    disk.fail("sync_directory", sticky=True)
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            put(log, "b", b"x" * 300)
+    disk.heal()
+    put(log, "c", b"x" * 300)
+    for cut in disk.disks(limit=200):
+        assert len([name for name in cut.files() if name.endswith(".seg")]) == 2
 
 
 def test_refused_number_is_taken_in_when_another_process_used_it() -> None:
@@ -255,8 +270,9 @@ def test_refused_number_is_taken_in_when_another_process_used_it() -> None:
             assert ["a", "c", "d"] == names(again)
 
 
+@pytest.mark.parametrize("later", ["", "e"], ids=["newest", "not the newest"])
 def test_refused_segment_is_forgotten_for_the_one_that_took_its_name(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, later: str
 ) -> None:
     """Who has listed it before it was taken back neither reads it nor writes there."""
     disk = CrashStorage()
@@ -275,13 +291,14 @@ def test_refused_segment_is_forgotten_for_the_one_that_took_its_name(
     disk.fail("sync_directory")
     with pytest.raises(StorageError):
         put(one, "b", b"x" * 300)
-    put(third, "c", b"x" * 300)
+    for name in ("c", *later):
+        put(third, name, b"x" * 300)
     put(other, "d", b"x" * 10)
 
-    assert ["a", "c", "d"] == names(third) == names(other)
+    assert ["a", "c", *later, "d"] == names(third) == names(other)
     for cut in disk.disks(limit=20):
         with opened(cut.mount(), seed=3) as again:
-            assert ["a", "c", "d"] == names(again)
+            assert ["a", "c", *later, "d"] == names(again)
 
 
 def test_writer_id_of_a_living_engine_is_refused() -> None:
