@@ -200,6 +200,11 @@ class Segment:
             self._footer = self._read_footer()
         return self._footer
 
+    def lose_footer(self) -> None:
+        """Know of none, whatever was read before: it was taken back."""
+        self._footer = None
+        self._footer_known = False
+
     def _read_footer(self) -> Footer | None:
         size = self.file.size()
         if size < SEGMENT_HEADER_BYTES + TRAILER_BYTES:

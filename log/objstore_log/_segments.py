@@ -369,6 +369,12 @@ def write_footer(
     pieces = encode_footer(segment.header, end, last_sequence, time_ns, index)
     *before_trailer, _ = map(len, pieces)
     segment.file.write_at(end, pieces)
+    sync_footer(segment, end + sum(before_trailer))
+    segment.forget_footer()
+
+
+def sync_footer(segment: Segment, trailer_position: int) -> None:
+    """Make a seal durable, or take it back."""
     try:
         segment.file.sync()
     except OSError:
@@ -376,5 +382,6 @@ def write_footer(
         # next segment says where this one ends, and must not go. One byte, which no
         # cut can tear.
         with suppress(OSError):
-            segment.file.write_at(end + sum(before_trailer), [b"\0"])
+            segment.file.write_at(trailer_position, [b"\0"])
+        segment.lose_footer()
         raise

@@ -12,6 +12,7 @@ from typing import Final
 
 from objstore_log._batch import record_of
 from objstore_log._core import LogCore
+from objstore_log._footer import TRAILER_BYTES
 from objstore_log._format import (
     COMMIT_BYTES,
     RECORD_HEADER_BYTES,
@@ -44,6 +45,7 @@ from objstore_log._segments import (
     CopiedBatch,
     CreatedSegment,
     NewSegment,
+    sync_footer,
     write_footer,
 )
 
@@ -138,6 +140,8 @@ def _continue(
 def _roll_sealed(core: LogCore, active: Segment) -> None:
     footer = active.footer
     assert footer is not None
+    # who wrote it may have died, or was refused, before it was synced
+    sync_footer(active, active.file.size() - TRAILER_BYTES)
     core.read_on(active.number, footer.usable)
     _start_segment(core, active, footer.usable, [])
 
