@@ -3,331 +3,204 @@
 Whatever fails, once or until the disk is mended: what raises is a documented error,
 reads go on, nothing acknowledged is lost in this process, in the next one and on the
 disks that a power cut leaves; and once the cause is gone, there is service again.
+
+A walk takes one program through every position of every kind of call, the opening that
+makes the store, and those behind some kills, included. It is cut into rounds, so that
+a violation is repeated in seconds; the seed of a round names the program and the round.
 """
 
 from __future__ import annotations
 
-import errno
 import gc
 import itertools
+import os
 import random
+import time
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import NamedTuple
 
-from tests.proofs.crash_world import Clock, open_store, simulated
-from tests.torture.crash_model import OPEN_MAX, Outcomes, contents_of, serve
-from tests.torture.crash_programs import LIFE, WORKLOADS, Workload, program
-from tests.torture.crash_steps import Stage, Step
-from tests.torture.frame import Report
-
-from objstore.blocking import Store
-from objstore.errors import (
-    BusyError,
-    ObjStoreError,
-    PoisonedError,
-    StorageError,
+from tests.proofs.crash_world import simulated
+from tests.torture.crash_programs import (
+    LIFE,
+    PUNCHED,
+    WORKLOADS,
+    Workload,
+    program,
 )
-from objstore_log._refusals import refusals
-from objstore_log.testing import Crashed, CrashStorage
-from objstore_log.testing.crash_trace import FaultKind
+from tests.torture.crash_steps import Step
+from tests.torture.failing_plans import KINDS, Failure, walk
+from tests.torture.failing_trials import (
+    OpeningTrial,
+    Trial,
+    calls_of,
+    calls_of_opening,
+    mutations_of,
+)
+from tests.torture.frame import SEED_MAX, VIOLATIONS_MAX, Report
 
-NEVER = 1 << 40
-POSITIONS_MAX = 5
-"""Of one kind in one round; the next round takes others."""
-CUTS = 3
-CODES: Mapping[FaultKind, Sequence[int]] = {
-    "write": [errno.ENOSPC, errno.EIO, errno.EDQUOT],
-    "sync": [errno.EIO, errno.ENOSPC],
-    "sync_directory": [errno.EIO],
-    "open": [errno.EMFILE, errno.EIO],
-    "create": [errno.ENOSPC, errno.EDQUOT, errno.EMFILE],
-    "read": [errno.EIO],
-    "replace": [errno.EIO, errno.ENOSPC],
-    "remove": [errno.EIO],
-    "punch": [errno.EIO, errno.EOPNOTSUPP],
-}
-PARTS = (0.0, 0.0, 0.2, 0.5, 0.97, 1.0)
-"""Of a write that fails: how much of it was written."""
-_BLINDING: frozenset[FaultKind] = frozenset({"open", "read"})
-"""While these fail nobody can read."""
-_WORKLOADS = [one for one in WORKLOADS if one.name != "relaxed syncs"]
+ROUNDS_MAX = 256
+"""A seed is a program's number times this, and the number of a round of its walk."""
+ROUND_TRIALS = 50
+KILLS = 2
+"""Moments of a program behind whose kills openings fail."""
+PUNCHES = Workload(
+    "punches",
+    [PUNCHED],
+    {"put_huge": 4, "put_small": 1, "overwrite": 1, "delete": 2, "retention": 3}
+    | {"pin": 1, "read_pinned": 1},
+)
+_OWN = [one for one in WORKLOADS if one.name != "relaxed syncs"]
+_WORKLOADS = _OWN + [PUNCHES] * 3
 
 
 @dataclass(frozen=True)
-class Failure:
-    """One plan of a call that fails."""
+class Walk:
+    """A program, and every failure that it is taken through."""
 
-    kind: FaultKind
-    nth: int
-    code: int
-    is_sticky: bool
-    part: float
-
-    def plant(self, disk: CrashStorage) -> None:
-        """Let it happen from now on."""
-        disk.fail(
-            self.kind,
-            nth=self.nth,
-            code=self.code,
-            sticky=self.is_sticky,
-            written_part=self.part,
-        )
-
-    def __str__(self) -> str:
-        times = "and all after it fail" if self.is_sticky else "fails"
-        part = f" with {self.part:.0%} written" if self.kind == "write" else ""
-        name = errno.errorcode[self.code]
-        return f"{self.kind} {self.nth} {times} with {name}{part}"
-
-
-@dataclass
-class Trial:
-    """One program with one failure."""
-
-    disk: CrashStorage
+    number: int
+    workload: Workload
     steps: Sequence[Step]
-    failure: Failure | None
-    seed: int
-    outcomes: Outcomes
-    is_relaxed: bool = False
-    raised: int = 0
-    is_by_other: bool = False
-    """The other engine has made the last change."""
+    failures: Sequence[Failure]
 
-    def run(self) -> None:
-        """Take the steps, then look at all that is left."""
-        clock = Clock()
-        stage = _staged(self, clock)
-        store = stage.store
-        if self.failure is not None:
-            self.failure.plant(self.disk)
-        for step in self.steps:
-            self._take(step, stage)
-            if self.raised > OPEN_MAX - 1:
-                break
-        self.disk.heal()
-        self._look(stage)
-        self._serve_again(store)
-        self._next_process(clock)
-        self._power_cut(clock)
+    @property
+    def rounds(self) -> int:
+        """Give into how many rounds it is cut."""
+        return -(-len(self.failures) // ROUND_TRIALS)
 
-    def _take(self, step: Step, stage: Stage) -> None:
-        try:
-            step.act(stage)
-        except (StorageError, BusyError):
-            self.raised += 1
-            self.outcomes.unknown(step)
-        except ObjStoreError:
-            # it was refused for a reason that an earlier failure gave
-            assert self.raised, "nothing failed so far"
-            return
-        else:
-            self.outcomes.done(step)
-            if step.changes:
-                self.is_by_other = step.is_other
-        if self.failure is None or self.is_relaxed:
-            return
-        can_look = stage.has_other() or not self.is_by_other
-        if can_look and self.failure.kind not in _BLINDING:
-            # the disk still fails, and reads go on
-            self._look(stage)
-
-    def _look(self, stage: Stage) -> None:
-        # others may not see what its process could not publish
-        store = stage.other if self.is_by_other else stage.store
-        self.outcomes.look(contents_of(store, self.outcomes.half_made()))
-
-    def _serve_again(self, store: Store) -> None:
-        try:
-            serve(store, "served again")
-        except PoisonedError:
-            assert self.failure is not None
-            assert self.failure.kind == "sync", "only a failed sync ends a writer"
-        with suppress(StorageError):
-            store.run_retention()
-        before = contents_of(store)
-        self.outcomes.look(_without(before, "served again"))
-
-    def _next_process(self, clock: Clock) -> None:
-        """Another process opens it, beside the first one or behind its death."""
-        storage = self.disk.kill() if self.seed % 2 else self.disk.process()
-        store = open_store(storage, clock, seed=self.seed + 2)
-        self.outcomes.look(_without(contents_of(store), "served again"))
-        assert store.damaged == []
-        serve(store, "served by the next")
-        assert store.verify().ok
-        self.outcomes.look(_without(contents_of(store), "served again"))
-
-    def _power_cut(self, clock: Clock) -> None:
-        if not self.is_relaxed:
-            _cut_all(self.disk, self.outcomes, clock, self.seed)
+    def of_round(self, number: int) -> Sequence[Failure]:
+        """Give the failures of one round: some of each kind."""
+        return self.failures[number :: self.rounds]
 
 
-def _cut_all(disk: CrashStorage, outcomes: Outcomes, clock: Clock, seed: int) -> None:
-    """Look at some of the disks that a power cut leaves now."""
-    for cut in disk.disks(limit=CUTS, seed=seed):
-        store = open_store(cut.mount(), Clock(clock.wall_ns), seed=seed + 3)
-        try:
-            outcomes.look(_without(contents_of(store), "served again"))
-            assert store.damaged == [], store.damaged
-            report = store.verify()
-            assert report.ok, report.damaged
-        except BaseException as error:
-            error.add_note(repr(cut))
-            raise
+def prepare(number: int, workload: Workload | None = None) -> Walk:
+    """Make the program of a number and count the calls that it makes."""
+    chance = random.Random(number)
+    chosen = workload or chance.choice(_WORKLOADS)
+    salts = itertools.count(1)
+    steps = program(number, chosen, LIFE)
+    calls = calls_of(steps, number)
+    while chosen is PUNCHES and not calls["punch"]:
+        steps = program(number + (next(salts) << 32), chosen, LIFE)
+        calls = calls_of(steps, number)
+    failures = walk(calls, chance)
+    last = mutations_of(steps, number)
+    for kill_at in [0, *sorted(chance.sample(range(10, last), KILLS))]:
+        found = calls_of_opening(steps, number, kill_at)
+        failures += walk(found, chance, kill_at)
+    return Walk(number, chosen, steps, failures)
 
 
-def _staged(trial: Trial, clock: Clock) -> Stage:
-    """Open the store of a trial, for as many processes as its steps want."""
-    store = open_store(trial.disk, clock, seed=trial.seed)
-    process = trial.disk.process()
-    # one that could not open a bucket is left, with its writer's lock
-    seeds = itertools.count(trial.seed + 100)
-
-    def open_other() -> Store:
-        with refusals(process.path, "open"):
-            return open_store(process, clock, seed=next(seeds))
-
-    return Stage(lambda: store, open_other)
-
-
-def _without(
-    contents: Mapping[str, Mapping[str, bytes]], name: str
-) -> dict[str, dict[str, bytes]]:
-    """Leave out what the trial itself put, and could not delete perhaps."""
-    return {
-        bucket: {other: data for other, data in of.items() if other != name}
-        for bucket, of in contents.items()
-    }
-
-
-def _calls(steps: Sequence[Step], seed: int) -> dict[FaultKind, int]:
-    """Count the calls of each kind that a program makes when nothing fails."""
-    disk = CrashStorage()
-    stage = _staged(Trial(disk, steps, None, seed, Outcomes.of({})), Clock())
-    for kind in CODES:
-        disk.fail(kind, nth=NEVER)
-    for step in steps:
-        step.act(stage)
-    return {fault.kind: fault.calls for fault in disk._machine.recorder.faults}
-
-
-def _failures(chance: random.Random, kind: FaultKind, calls: int) -> list[Failure]:
-    places = range(1, calls + 1)
-    chosen = chance.sample(places, min(POSITIONS_MAX, calls))
-    return [
-        Failure(
-            kind,
-            nth,
-            chance.choice(CODES[kind]),
-            chance.random() < 0.5,
-            chance.choice(PARTS) if kind == "write" else 0.0,
-        )
-        for nth in chosen
-    ]
-
-
-def fail_calls(
-    seed: int, counts: Counter[str], workload: Workload | None = None
-) -> None:
-    """Let calls of each kind fail under the program of a seed.
+def fail_calls(walking: Walk, failures: Sequence[Failure]) -> Counter[str]:
+    """Let calls fail under a program; give the counts.
 
     Raises:
         AssertionError: a promise does not hold.
     """
-    chance = random.Random(seed)
-    chosen = workload or chance.choice(_WORKLOADS)
-    steps = program(seed, chosen, LIFE)
-    is_relaxed = any("sync" in step.config for step in steps)
+    counts: Counter[str] = Counter()
     gc.disable()
     try:
-        with simulated():
-            for kind, calls in _calls(steps, seed).items():
-                for failure in _failures(chance, kind, calls):
-                    disk, outcomes = CrashStorage(), Outcomes.of({})
-                    trial = Trial(disk, steps, failure, seed, outcomes, is_relaxed)
-                    _tried(trial, chosen)
-                    counts["failing calls"] += 1
-                    counts[f"of {kind}"] += 1
-            fail_openings(chance, steps, seed, counts)
+        for failure in failures:
+            try:
+                struck = _struck(walking, failure)
+            except BaseException as error:
+                error.add_note(f"{failure}; {walking.workload.name}")
+                error.add_note("; ".join(map(str, walking.steps)))
+                raise
+            if not struck:
+                counts["calls not reached"] += 1
+                continue
+            counts["failing calls"] += 1
+            counts["of openings"] += failure.is_of_opening
+            counts[failure.label] += 1
     finally:
         gc.enable()
-    counts["programs"] += 1
+    return counts
 
 
-def _tried(trial: Trial, workload: Workload) -> None:
-    try:
-        trial.run()
-    except BaseException as error:
-        error.add_note(f"{trial.failure}; {workload.name}")
-        error.add_note("; ".join(map(str, trial.steps)))
-        raise
+def _struck(walking: Walk, failure: Failure) -> bool:
+    if failure.is_of_opening:
+        return OpeningTrial(walking.steps, walking.number, failure).run()
+    trial = Trial(walking.steps, walking.number, failure)
+    trial.run()
+    return trial.has_struck
 
 
-def fail_openings(
-    chance: random.Random, steps: Sequence[Step], seed: int, counts: Counter[str]
-) -> None:
-    """Let calls fail while a store comes back from a kill in the middle of a step."""
-    counted = CrashStorage()
-    Trial(counted, steps, None, seed, Outcomes.of({}), is_relaxed=True).run()
-    for kind, codes in CODES.items():
-        disk, outcomes = CrashStorage(), Outcomes.of({})
-        disk.kill_before(chance.randint(10, counted.mutation_count))
-        trial = Trial(disk, steps, None, seed, outcomes, is_relaxed=True)
-        clock = Clock()
-        under_way = _killed(trial, clock)
-        if under_way is not None:
-            outcomes.unknown(under_way)
-        process = disk.kill()
-        failure = Failure(
-            kind,
-            chance.randint(1, 12),
-            chance.choice(codes),
-            chance.random() < 0.5,
-            0.5,
-        )
-        failure.plant(process)
+class Told(NamedTuple):
+    """What came of one round."""
+
+    counts: Counter[str]
+    workload: str
+    rounds: int
+    """Of the whole walk."""
+    wrong: str | None
+
+
+def tell(seed: int) -> Told:
+    """Run one round, in a process of its own."""
+    number, turn = divmod(seed, ROUNDS_MAX)
+    counts, wrong = Counter[str](), None
+    with simulated():
+        walking = prepare(number)
         try:
-            with suppress(OSError):
-                contents_of(open_store(process, clock, seed=seed + 5))
-            process.heal()
-            store = open_store(process.kill(), clock, seed=seed + 6)
-            outcomes.look(contents_of(store))
-            store.run_retention()
-            outcomes.look(contents_of(store))
-            assert store.damaged == [], store.damaged
-            serve(store, "served again")
-            assert store.verify().ok
-            if not any("sync" in step.config for step in steps):
-                _cut_all(disk, outcomes, clock, seed)
-        except BaseException as error:
-            error.add_note(f"opening after a kill in {under_way}: {failure}")
-            error.add_note("; ".join(map(str, steps)))
-            raise
-        counts["failing calls of recoveries"] += 1
+            failures = walking.of_round(turn % walking.rounds)
+            counts = fail_calls(walking, failures)
+        except Exception as error:  # noqa: BLE001 - told with the seed that repeats it
+            wrong = "".join(traceback.format_exception(error)).rstrip()
+    return Told(counts, walking.workload.name, walking.rounds, wrong)
 
 
-def _killed(trial: Trial, clock: Clock) -> Step | None:
-    """Run until the kill; give the step that was under way."""
-    stage: Stage | None = None
-    for step in trial.steps:
-        try:
-            stage = stage or _staged(trial, clock)
-            step.act(stage)
-        except Crashed:
-            return step
-        trial.outcomes.done(step)
-    return None
+def _seeds(
+    first: int, deadline: float, report: Report, rounds: Mapping[int, int]
+) -> Iterator[int]:
+    """Give the rounds of one walk after the other, one at least.
+
+    Args:
+        first: where to begin.
+        deadline: none is given after it.
+        report: ends it, too, when it has enough violations.
+        rounds: of the walks of which that is known, by the number of the program.
+    """
+    chance = random.Random(first)
+    number, turn = divmod(first, ROUNDS_MAX)
+    given = 0
+    yield first
+    while time.monotonic() < deadline and report.violations < VIOLATIONS_MAX:
+        given += 1
+        turn += 1
+        if given >= rounds.get(number, ROUNDS_MAX):
+            report.counts["whole walks"] += 1
+            number, turn, given = chance.randrange(SEED_MAX // ROUNDS_MAX), 0, 0
+        yield number * ROUNDS_MAX + turn % rounds.get(number, ROUNDS_MAX)
 
 
 def run(seed: int, deadline: float, report: Report) -> Mapping[str, int]:
-    """Let calls fail under one program after the other."""
-    for round_seed in report.rounds(seed, deadline):
-        try:
-            fail_calls(round_seed, report.counts)
-        except Exception as error:  # noqa: BLE001 - told with the seed that repeats it
-            report.violation("".join(traceback.format_exception(error)).rstrip())
-    return report.counts
+    """Take one program after the other through its walk, on each processor."""
+    rounds: dict[int, int] = {}
+    seeds = _seeds(seed, deadline, report, rounds)
+    workers = os.cpu_count() or 1
+    under_way: dict[Future[Told], int] = {}
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        while True:
+            for round_seed in itertools.islice(seeds, workers - len(under_way)):
+                under_way[pool.submit(tell, round_seed)] = round_seed
+            if not under_way:
+                break
+            for ended in wait(under_way, return_when=FIRST_COMPLETED).done:
+                report.seed = under_way.pop(ended)
+                told = ended.result()
+                rounds[report.seed // ROUNDS_MAX] = told.rounds
+                report.counts.update(told.counts)
+                report.counts[f"rounds of {told.workload}"] += 1
+                if told.wrong is not None:
+                    report.violation(told.wrong)
+    # what begins with a kind of call stands behind the totals
+    return dict(sorted(report.counts.items(), key=_order))
+
+
+def _order(count: tuple[str, int]) -> tuple[bool, str]:
+    return count[0].split()[0] in KINDS, count[0]

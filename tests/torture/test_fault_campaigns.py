@@ -5,19 +5,25 @@
 
 from __future__ import annotations
 
+import errno
+import random
 import time
 from collections import Counter
 
 import pytest
+from tests.proofs.crash_world import simulated
 from tests.torture import crash_disks, failing_calls, kills
 from tests.torture.crash_model import Outcomes
 from tests.torture.crash_programs import LIFE, WORKLOADS, Workload, program
-from tests.torture.crash_steps import Step, create, delete, put
+from tests.torture.crash_steps import Step, create, delete, put, retention
+from tests.torture.failing_plans import KINDS, PARTS, Failure, walk
+from tests.torture.failing_trials import Trial
 from tests.torture.frame import Report
 
 SEED = 20_261
 NAMES = [workload.name for workload in WORKLOADS]
 POINTS = 4
+POSITIONS = 60
 
 
 def again(campaign: str) -> str:
@@ -50,16 +56,90 @@ def test_campaign_of_crash_disks_counts_what_its_processes_tell() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
-def test_failing_calls_lose_nothing_and_end_in_service(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("workload", [failing_calls.PUNCHES, *WORKLOADS[8:10]])
+def test_failing_calls_lose_nothing_and_end_in_service(workload: Workload) -> None:
     """Every kind of call fails: a documented error, reads, and service afterwards."""
-    monkeypatch.setattr(failing_calls, "POSITIONS_MAX", 2)
-    counts = Counter[str]()
-    failing_calls.fail_calls(seed, counts)
+    with simulated():
+        walking = failing_calls.prepare(SEED, workload)
+        failures = walking.failures[:: len(walking.failures) // POSITIONS]
+        counts = failing_calls.fail_calls(walking, failures)
 
-    assert counts["failing calls"] > 10
+    assert counts["failing calls"] >= POSITIONS
+    assert counts["of openings"] > 0
+
+
+def test_walk_has_every_position_once_and_for_good() -> None:
+    """The errors and parts of one kind take turns, for both in the same way."""
+    failures = walk({"write": 60, "sync": 4, "remove": 0}, random.Random(SEED))
+
+    assert Counter((one.kind, one.is_sticky) for one in failures) == {
+        ("write", False): 60,
+        ("write", True): 60,
+        ("sync", False): 4,
+        ("sync", True): 4,
+    }
+    for kind in ("write", "sync"):
+        for is_sticky in (False, True):
+            found = [
+                one
+                for one in failures
+                if (one.kind, one.is_sticky) == (kind, is_sticky)
+            ]
+            assert [one.nth for one in found] == [*range(1, len(found) + 1)]
+            assert {one.code for one in found} == set(KINDS[kind])
+            if kind == "write":
+                assert {one.part for one in found} == set(PARTS)
+
+
+def test_rounds_of_a_walk_are_the_walk() -> None:
+    """Together they have each failure once, and programs of punches punch."""
+    with simulated():
+        walking = failing_calls.prepare(SEED, failing_calls.PUNCHES)
+    rounds = [walking.of_round(number) for number in range(walking.rounds)]
+
+    assert Counter(one for part in rounds for one in part) == Counter(walking.failures)
+    assert {one.kind for one in walking.failures if not one.is_of_opening} >= {
+        "write",
+        "sync",
+        "punch",
+    }
+
+
+ROLLING = {"chunk_size": 300, "segment_bytes": 1_024, "changes_ttl": 0}
+
+
+def test_name_refused_to_one_process_hides_nothing_that_another_puts_there() -> None:
+    """One segment's name is refused to a process, and the other gives it away."""
+    steps = [
+        create("b", ROLLING),
+        put("b", "d", b""),
+        delete("b", "d", other=True),
+        put("b", "b", b"b" * 301),
+        put("b", "c", b"c", other=True),
+        put("b", "c", b"c" * 302),
+        retention(),
+        put("b", "d", b"d" * 80, other=True),
+    ]
+    for nth in range(1, 9):
+        failure = Failure("sync_directory", nth, errno.EIO, False, 0.0)
+        with simulated():
+            Trial(steps, SEED, failure).run()
+
+
+def test_process_may_not_see_what_another_could_not_publish() -> None:
+    """A full disk refuses the head, and the other process's delete finds nothing."""
+    steps = [
+        create("b", ROLLING),
+        retention(other=True),
+        put("b", "c", b"c" * 1_151),
+        delete("b", "c", other=True),
+        retention(other=True),
+        put("b", "d", b"d" * 521, other=True),
+    ]
+    for nth in range(1, 12):
+        failure = Failure("write", nth, errno.ENOSPC, True, 0.2)
+        with simulated():
+            Trial(steps, SEED, failure).run()
 
 
 @pytest.mark.torture
