@@ -370,7 +370,6 @@ def write_footer(
     *before_trailer, _ = map(len, pieces)
     segment.file.write_at(end, pieces)
     sync_footer(segment, end + sum(before_trailer))
-    segment.forget_footer()
 
 
 def sync_footer(segment: Segment, trailer_position: int) -> None:
