@@ -6,6 +6,7 @@ their subjects must be at. The format is written down in docs/format.md.
 """
 
 from objstore_log._catalog import Catalog, CatalogDamagedError, Projection
+from objstore_log._catalog_schema import is_subject_sound
 from objstore_log._compare import Comparison
 from objstore_log._core import LogOptions, SegmentDamage
 from objstore_log._file_storage import FileStorage
@@ -22,6 +23,7 @@ from objstore_log._log import Log
 from objstore_log._memory_storage import MemoryStorage
 from objstore_log._overlay import Applied
 from objstore_log._patience import patience
+from objstore_log._places import Place
 from objstore_log._reader import FeedPage
 from objstore_log._record import (
     Appended,
@@ -69,6 +71,7 @@ __all__ = [
     "MemoryStorage",
     "Needs",
     "NewRecord",
+    "Place",
     "Projection",
     "ReclaimResult",
     "Record",
@@ -88,6 +91,7 @@ __all__ = [
     "encode_store_header",
     "frozen_files",
     "is_same_segment",
+    "is_subject_sound",
     "log_id_in",
     "patience",
     "start_thread",

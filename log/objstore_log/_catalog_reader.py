@@ -10,7 +10,7 @@ from typing import Any
 
 from objstore_log import _catalog_schema as schema
 from objstore_log._catalog_file import Handle
-from objstore_log._catalog_schema import CatalogDamagedError, is_row_sound
+from objstore_log._catalog_schema import CatalogDamagedError, is_subject_sound
 from objstore_log._overlay import Applied
 
 LAST = "SELECT sequence, checksum FROM subjects WHERE subject = ?"
@@ -32,7 +32,7 @@ def sound_sequence(subject: bytes, found: list[tuple[Any, ...]], path: str) -> i
     """
     if not found:
         return 0
-    if not is_row_sound(subject, *found[0]):
+    if not is_subject_sound(subject, *found[0]):
         raise CatalogDamagedError(
             path=path, reason=f"the row of subject {subject!r} is damaged"
         )
@@ -72,7 +72,7 @@ class CatalogReader:
             rows = self.query(_PAGE_TO, (start, stop, limit))
         before = None
         for row in rows:
-            if not is_row_sound(*row) or (before is not None and row[0] <= before):
+            if not is_subject_sound(*row) or (before is not None and row[0] <= before):
                 raise CatalogDamagedError(
                     path=self._path, reason=f"a row behind {before!r} is damaged"
                 )

@@ -161,7 +161,7 @@ def row_checksum(key: bytes, sequence: int) -> int:
     return xxh3_64_intdigest(key + sequence.to_bytes(8, "little")) & MASK
 
 
-def is_row_sound(key: object, sequence: object, checksum: object) -> bool:
+def is_subject_sound(key: object, sequence: object, checksum: object) -> bool:
     """Tell whether a stored row is as it was written; any value may come."""
     return (
         type(key) is bytes
@@ -301,7 +301,7 @@ def are_tables_sound(
         return False
     count = total = 0
     for row in subject_rows(db):
-        if not is_row_sound(*row):
+        if not is_subject_sound(*row):
             return False
         count, total = count + 1, total + row[2]
     if (count, total & MASK) != (state.subject_count, state.subject_sum):

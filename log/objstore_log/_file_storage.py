@@ -117,6 +117,15 @@ class PosixFile:
             return None
         return bytes(target[:count])
 
+    def map(self, length: int) -> mmap.mmap | None:
+        # beyond the end a look at it would kill the process
+        if self.size() < length:
+            return None
+        try:
+            return mmap.mmap(self._descriptor, length, access=mmap.ACCESS_READ)
+        except OSError:
+            return None
+
     def read_into(self, position: int, target: memoryview) -> int:
         filled = 0
         while filled < len(target):

@@ -11,7 +11,7 @@ from objstore_log._head_slot import (
     encode_head_slot,
     slot_position,
 )
-from objstore_log._storage import File, Storage
+from objstore_log._storage import File, Mapped, Storage
 
 HEAD_NAME: Final = "head"
 
@@ -22,26 +22,32 @@ class HeadFile:
     def __init__(self, storage: Storage, log_id: bytes) -> None:
         self._log_id = log_id
         self._file: File = storage.open(HEAD_NAME, create=True)
+        self._map: Mapped | None = self._file.map(HEAD_BYTES)
         self._raw = b""
-        self._head: Head | None = None
+        self.newest: Head | None = None
+        """What the last `read` gave."""
+
+    def _bytes(self) -> bytes:
+        """Look at the file: every look-up does, so it must cost next to nothing."""
+        if self._map is not None:
+            return self._map[:HEAD_BYTES]
+        return self._file.read_at(0, HEAD_BYTES)
 
     def changed(self) -> bool:
         """Say whether somebody published since the last `read`."""
-        return self._file.read_at(0, HEAD_BYTES) != self._raw
-
-    @property
-    def newest(self) -> Head | None:
-        """Give what the last `read` gave."""
-        return self._head
+        return self._bytes() != self._raw
 
     def read(self) -> Head | None:
         """Give the newest head that is whole."""
-        raw = self._file.read_at(0, HEAD_BYTES)
+        raw = self._bytes()
         if raw != self._raw:
             # a torn read shows one old slot at worst, which is a lower bound too
-            self._head = decode_head(raw, self._log_id)
+            self.newest = decode_head(raw, self._log_id)
             self._raw = raw
-        return self._head
+        if self._map is None:
+            # the first publishing has made it long enough
+            self._map = self._file.map(HEAD_BYTES)
+        return self.newest
 
     def publish(self, head: Head) -> None:
         """Write the next slot; not synced, because the head is only a lower bound."""
@@ -49,5 +55,5 @@ class HeadFile:
         self.read()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; its last bytes stay mapped for readers that are at them."""
         self._file.close()

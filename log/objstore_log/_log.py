@@ -18,6 +18,7 @@ from objstore_log._frozen import Freezer
 from objstore_log._head_slot import Head
 from objstore_log._interrupts import uninterrupted
 from objstore_log._mend import Mender
+from objstore_log._places import Places
 from objstore_log._progress import End
 from objstore_log._reader import FeedPage, Reader
 from objstore_log._record import Appended, Kind, NewRecord, Record
@@ -65,6 +66,7 @@ class Log:
         self._committer.set_sleep(time.sleep)
         self._applier = Applier(self._core)
         self._reader = Reader(self._core)
+        self.places = Places(self._core)
         self.feed_bytes = FeedBytes(self._core, self._reader)
         self._reclaimer = Reclaimer(self._core, self._committer, self._reader)
         self._scrubber = Scrubber(self._core, self._reader)
@@ -320,14 +322,8 @@ class Log:
     def last(self, subject: bytes) -> tuple[int, Record | None]:
         """Give a subject's last sequence (0 when none), and its record if at hand."""
         self._check_open()
-        self._core.catch_up()
-        record = self._core.overlay.last(subject)
-        if record is not None:
-            return record.sequence, record
-        cached = self._core.cache.get(subject)
-        if cached is not None:
-            return cached
-        return self._last(subject), None
+        at_hand = self.places.last(subject)
+        return (self._last(subject), None) if at_hand is None else at_hand
 
     def remember(self, subject: bytes, record: Record, generation: int) -> None:
         """Cache a record that was looked up elsewhere."""

@@ -135,6 +135,9 @@ class MemoryFile:
     def try_read_at(self, position: int, length: int) -> bytes | None:
         return self.read_at(position, length)
 
+    def map(self, length: int) -> None:
+        del length
+
     def read_into(self, position: int, target: memoryview) -> int:
         piece = self.read_at(position, len(target))
         target[: len(piece)] = piece

@@ -12,7 +12,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
@@ -219,9 +218,17 @@ class SubjectCache:
         """Give what is known of a subject."""
         value = self._values.get(subject)
         if value is not None:
-            with suppress(KeyError):  # another thread may have evicted it meanwhile
+            try:
                 self._values.move_to_end(subject)
+            except KeyError:
+                # another thread has evicted it meanwhile
+                return value
         return value
+
+    def sequence(self, subject: bytes) -> int | None:
+        """Give a subject's last sequence if it is cached."""
+        value = self.get(subject)
+        return None if value is None else value[0]
 
     def update(self, records: Sequence[Record]) -> None:
         """Keep what a commit made of its subjects."""

@@ -102,6 +102,21 @@ class Segment:
             file = self._file = self.storage.open(self.name)
         return file
 
+    def read_open(self, position: int, length: int, *, wait: bool) -> bytes | None:
+        """Read bytes if the file is open, unverified; `None` when it is not.
+
+        Args:
+            position: where they begin.
+            length: how many.
+            wait: with `False`, give `None` instead of waiting for the disk.
+        """
+        file = self._file
+        if file is None:
+            return None
+        if wait:
+            return file.read_at(position, length)
+        return file.try_read_at(position, length)
+
     def close(self) -> None:
         """Close the file; it opens again when needed."""
         if self._file is not None:

@@ -29,6 +29,18 @@ class Lock(Protocol):
         ...
 
 
+class Mapped(Protocol):
+    """Bytes of a file that are read like memory; they change as the file does."""
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Copy a part."""
+        ...
+
+    def close(self) -> None:
+        """Let go; a second call does nothing."""
+        ...
+
+
 class File(Protocol):
     """One open file. Positions are bytes from its start."""
 
@@ -45,6 +57,14 @@ class File(Protocol):
 
     def try_read_at(self, position: int, length: int) -> bytes | None:
         """Read like `read_at` if that needs no waiting for the disk, else `None`."""
+        ...
+
+    def map(self, length: int) -> Mapped | None:
+        """Show the file's first bytes, as whoever writes them leaves them.
+
+        Returns:
+            `None` when the file is shorter, or cannot be mapped: then read it.
+        """
         ...
 
     def read_into(self, position: int, target: memoryview) -> int:

@@ -60,6 +60,13 @@ class ObjectStore(BucketWrites):
         Example:
             assert await bucket.get("report") == b"content"
         """
+        if verify:
+            self._session.check_use()
+            found = reads.get_at_hand(
+                self._scope, name, wait=not self._session.is_async
+            )
+            if found is not None:
+                return found
         return await self._run(reads.get(self._scope, name, verify=verify))
 
     async def get_range(

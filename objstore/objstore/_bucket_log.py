@@ -32,6 +32,7 @@ from objstore._engine import (
     StoredMeta,
     Usage,
 )
+from objstore._hot_reads import HotReads
 from objstore._meta_record import decode_meta, encode_meta
 from objstore._registry import BucketEntry
 from objstore.errors import (
@@ -77,6 +78,7 @@ class BucketLog:
         self._lock = threading.Lock()
         self._follower = BucketFollower(log)
         self._metas = BucketMetas(log, entry.name, self._meta)
+        self._hot = HotReads(log, self._metas.newest)
         self.unfinished: dict[bytes, list[tuple[int, int]]] = {}
         """Runs of chunks of puts of this process that have no meta yet, by nuid."""
 
@@ -314,6 +316,10 @@ class BucketLog:
         return decode_meta(record, self.incarnation)
 
     # --- content --------------------------------------------------------------
+
+    def peek(self, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
+        """Give a small object's document and content, unverified, if at hand."""
+        return None if self._follower.seal == GONE else self._hot.read(name, wait=wait)
 
     def read_chunks(
         self, meta: StoredMeta, index: int, count: int, *, wait: bool = True

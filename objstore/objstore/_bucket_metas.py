@@ -15,10 +15,20 @@ from objstore._bucket_records import (
 from objstore._dropped import HeldPin
 from objstore._engine import Page, PinHandle, StoredMeta
 from objstore.errors import CorruptionError
-from objstore_log import CatalogDamagedError, Log, LogSnapshot, Record
+from objstore_log import (
+    CatalogDamagedError,
+    Log,
+    LogSnapshot,
+    Record,
+    is_subject_sound,
+)
 from objstore_log.errors import SequenceGoneError
 
 _COLUMNS: Final = "sequence, name, nuid, time_ns, body, checksum"
+_NEWEST: Final = (
+    f"SELECT s.sequence, s.checksum, m.{_COLUMNS.replace(', ', ', m.')}"  # noqa: S608
+    " FROM subjects s JOIN metas m ON m.sequence = s.sequence WHERE s.subject = ?"
+)
 _QUERY_ROWS_MAX: Final = 500
 _TRIES: Final = 20
 """How often something is looked up that was replaced and reclaimed meanwhile."""
@@ -56,6 +66,24 @@ class BucketMetas:
         if not sequence:
             return None
         return self._decode(self._whole(record) or self._look_up(subject, sequence))
+
+    def newest(self, subject: bytes) -> Record | None:
+        """Give the newest meta of a name with one look-up; `None` when it takes more.
+
+        Takes in what other processes committed.
+        """
+        known = self._log.places.last(subject)
+        if known is not None:
+            return self._whole(known[1])
+        generation = self._log.cache_generation
+        rows = self._log.query(_NEWEST, (subject,))
+        if len(rows) != 1 or not is_subject_sound(subject, *rows[0][:2]):
+            return None
+        record = record_of_row(rows[0][2:])
+        if record is None or record.subject != subject:
+            return None
+        self._log.remember(subject, record, generation)
+        return record
 
     def _whole(self, record: Record | None) -> Record | None:
         """Give a record unless it stands for a damaged one."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, Final, cast
 
 import orjson
 
@@ -25,6 +26,7 @@ from objstore.errors import BadObjectMetaError
 RESERVED_PREFIX = "_objstore."
 """Metadata keys with it are this library's own; users do not see them."""
 _FILENAME_KEY = RESERVED_PREFIX + "filename"
+DIGESTS_MAX: Final = 20_000
 _HINT = "put the object again, or repair it with the client that wrote it"
 Headers = Mapping[str, tuple[str, ...]]
 
@@ -155,6 +157,20 @@ def decode_document(document: bytes) -> Document:
         digest=parse_digest(digest, field="digest") if digest else b"",
         deleted=bool(fields.get("deleted")),
     )
+
+
+@lru_cache(maxsize=DIGESTS_MAX)
+def stated_digest(document: bytes) -> bytes:
+    """Give the digest that an object's document states, empty for links and markers.
+
+    Of the documents read last it is remembered. Raises as `decode_document`.
+    """
+    fields = _mapping("document", loads(document))
+    digest, options = fields.get("digest"), fields.get("options")
+    if not digest or fields.get("deleted"):
+        return b""
+    is_link = options and _mapping("options", options).get("link")
+    return b"" if is_link else parse_digest(digest, field="digest")
 
 
 def _bad(name: str, value: object, problem: str) -> BadObjectMetaError:

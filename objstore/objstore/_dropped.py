@@ -27,6 +27,11 @@ class Dropped:
         """Take down what to do; for finalizers, takes no lock."""
         self._left.append(give_back)
 
+    @property
+    def is_settled(self) -> bool:
+        """Say whether nothing is left to do."""
+        return not self._left
+
     def settle(self) -> None:
         """Do it; what fails was given back by something larger already."""
         while self._left:

@@ -202,6 +202,18 @@ class EmbeddedEngine:
             raise error
         raise told from error
 
+    def peek(self, bucket: str, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
+        """Give a small object's document and content, unverified, if at hand."""
+        store = self._store
+        if self._is_closed or not store.dropped.is_settled or sys.is_finalizing():
+            return None
+        try:
+            found = store.at_hand(bucket)
+            return None if found is None else found.peek(name, wait=wait)
+        except (ObjStoreError, OSError):
+            # the long way says it in the words that it needs
+            return None
+
     # --- awaiting -------------------------------------------------------------
 
     async def arun(self, op: Op[T]) -> T:

@@ -210,6 +210,13 @@ class EmbeddedStore:
             raise BucketNotFoundError(bucket=name)
         return found
 
+    def at_hand(self, name: str) -> BucketLog | None:
+        """Give a bucket's log if it is open and nothing is to be said of it."""
+        found = self._buckets.get(name)
+        if found is None or self._memory or self.is_forked:
+            return None
+        return found if self.registry.is_newest(found.entry) else None
+
     def _open_current(self, name: str) -> BucketLog:
         with self._lock:
             while True:

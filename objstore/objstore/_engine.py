@@ -459,6 +459,23 @@ class Engine(Protocol):
         """Carry an operation out, blocking this thread."""
         ...
 
+    def peek(self, bucket: str, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
+        """Give a name's newest document and its content if that costs next to nothing.
+
+        Guarantee: the version is the newest that readers may see. The content is not
+        verified: the caller compares it with the digest that the document states.
+
+        Args:
+            bucket: the bucket.
+            name: the name.
+            wait: with `False`, the disk is not waited for.
+
+        Returns:
+            `None` for every other case; `Last` and `ReadChunks` then give it, or say
+            what is wrong. Never a version that expires.
+        """
+        ...
+
     async def arun(self, op: Op[T]) -> T:
         """Carry an operation out on asyncio or trio.
 

@@ -82,7 +82,8 @@ class Session:
     def check_use(self) -> None:
         """Raise as `check`, and `ForkedError` in a process that may only close it."""
         self.check()
-        check_not_ending(self.what)
+        if sys.is_finalizing():
+            check_not_ending(self.what)
         if self._process != os.getpid():
             # Here, as not everything asks the engine: a writer's small pieces wait.
             raise ForkedError(what=self.what)

@@ -17,6 +17,8 @@ _EXPIRES_PLACE: Final = 40
 _PREVIOUS_PLACE: Final = 48
 _DELTA_PLACE: Final = 56
 _EXTENT = Struct("<QI4xQ")
+_ONE_EXTENT_END: Final = PREFIX_BYTES + _EXTENT.size
+_WITH_CONTENT: Final = frozenset({"put", "meta"})
 _CHANGES: Final[tuple[ChangeKind, ...]] = ("put", "meta", "delete", "link", "expire")
 
 
@@ -112,6 +114,19 @@ def decode_meta(record: Record, incarnation: str) -> StoredMeta:
         stored,
         incarnation,
     )
+
+
+def only_chunk(body: bytes) -> tuple[int, int, bytes] | None:
+    """Read the META of a content that is one chunk and stays.
+
+    Returns:
+        The chunk's sequence, the content's size and the document; `None` for others.
+    """
+    change, count, _, size, _, _, expires, _, _ = _prefix(body)
+    if count != 1 or expires or change not in _WITH_CONTENT:
+        return None
+    ((first, chunks, _),) = _EXTENT.iter_unpack(body[PREFIX_BYTES:_ONE_EXTENT_END])
+    return (first, size, body[_ONE_EXTENT_END:]) if chunks == 1 else None
 
 
 def decode_facts(body: bytes) -> MetaFacts:

@@ -164,6 +164,13 @@ class Registry:
             raise CorruptionError(**damage.facts)
         return self._entries.get(name)
 
+    def is_newest(self, entry: BucketEntry) -> bool:
+        """Say whether an entry is what is known of its name; False when in doubt."""
+        if self.log.visible_sequence != self._through or self._damaged:
+            return False
+        newest = self._entries.get(entry.name)
+        return newest is entry or newest == entry
+
     def get(self, name: str) -> BucketEntry:
         """Give a live bucket's entry. Raises `BucketNotFoundError`."""
         entry = self.find(name)

@@ -145,6 +145,9 @@ class FakeEngine:
             return answer  # type: ignore[no-any-return]
         return self.run(op)
 
+    def peek(self, bucket: str, name: str, *, wait: bool) -> None:
+        """Have nothing at hand."""
+
     def drop(self, op: e.Abort) -> None:
         self.buckets[op.bucket].unfinished.discard(op.nuid)
 

@@ -21,7 +21,7 @@ import pytest
 
 from objstore_log import _catalog, _catalog_schema
 from objstore_log._catalog import Applied, Catalog, CatalogBusy, CatalogDamagedError
-from objstore_log._catalog_schema import is_row_sound, row_checksum
+from objstore_log._catalog_schema import is_subject_sound, row_checksum
 from objstore_log._record import NO_NUID, Kind, Record, subject_of
 from objstore_log.errors import ClosedError
 
@@ -59,7 +59,7 @@ class Bodies:
         """Check each row, and that each subject has one."""
         rows = db.execute("SELECT body, sequence, checksum FROM bodies").fetchall()
         (count,) = db.execute("SELECT count(*) FROM subjects").fetchone()
-        return len(rows) == count and all(is_row_sound(*row) for row in rows)
+        return len(rows) == count and all(is_subject_sound(*row) for row in rows)
 
     def rows(self, db: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
         """Give all bodies by sequence."""

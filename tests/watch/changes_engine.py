@@ -174,6 +174,9 @@ class ChangesEngine:
         page = tuple(found[: op.limit])
         return e.ChangePage(page, page[-1].sequence)
 
+    def peek(self, bucket: str, name: str, *, wait: bool) -> None:
+        """Have nothing at hand."""
+
     def drop(self, op: e.Abort) -> None:
         """Forget nothing: watches put nothing."""
 
