@@ -20,7 +20,7 @@ from objstore_log._format import (
 from objstore_log._log import Log
 from objstore_log._record import Kind
 from objstore_log._scan import Batch, BatchEnd, scan_batches
-from objstore_log._segment import Segment
+from objstore_log._segment import Segment, segment_name
 from objstore_log._segments import OPEN_FILES_MAX
 from objstore_log._takeover import publish_rolling
 from objstore_log._writers import Writers
@@ -299,6 +299,29 @@ def test_refused_segment_is_forgotten_for_the_one_that_took_its_name(
     for cut in disk.disks(limit=20):
         with opened(cut.mount(), seed=3) as again:
             assert ["a", "c", *later, "d"] == names(again)
+
+
+def test_two_files_of_one_number_are_not_made() -> None:
+    """A refused number is given again with the same name only."""
+    found = open_log(CrashStorage()).log._core.segments
+    found._refused[segment_name(2, 9)] = b"marker.."
+
+    assert found.next_number(1, 9) == 2
+    assert found.next_number(1, 8) == 3
+
+
+def test_refused_file_that_goes_meanwhile_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was listed, and another process has removed or renamed it since."""
+    found = open_log(CrashStorage()).log._core.segments
+    name = segment_name(2, 9)
+    found._refused[name] = b"marker.."
+    listed = [*found.storage.names(), name]
+    monkeypatch.setattr(found.storage, "names", lambda: listed)
+    found.refresh()
+
+    assert [segment.number for segment in found] == [1]
 
 
 def test_writer_id_of_a_living_engine_is_refused() -> None:
