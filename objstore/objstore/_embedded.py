@@ -230,7 +230,7 @@ class EmbeddedEngine:
         answer: Any
         if isinstance(op, ops.Append):
             with patience(self._lock_timeout_s):
-                bucket = self._store.bucket(op.bucket, op.incarnation)
+                bucket = self._store.bucket_to_change(op.bucket, op.incarnation)
             answer = await self._committed(bucket, op)
         elif isinstance(op, ops.Abort):
             answer = None
@@ -332,7 +332,7 @@ Handler = Callable[[EmbeddedStore, Any], Any]
 
 
 def _append(store: EmbeddedStore, op: ops.Append) -> ops.AppendResult:
-    return store.bucket(op.bucket, op.incarnation).append(op)
+    return store.bucket_to_change(op.bucket, op.incarnation).append(op)
 
 
 def _changes(store: EmbeddedStore, op: ops.Changes) -> ops.ChangePage:
@@ -399,7 +399,7 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.UpdateBucket: lambda store, op: store.update(op),
     ops.DeleteBucket: lambda store, op: store.delete(op.name),
     ops.ListBuckets: lambda store, op: store.names(),  # noqa: ARG005 - one shape
-    ops.SealBucket: lambda store, op: store.bucket(op.bucket).seal(SEALED),
+    ops.SealBucket: lambda store, op: store.bucket_to_change(op.bucket).seal(SEALED),
     ops.Append: _append,
     ops.Abort: lambda store, op: store.bucket(op.bucket).abort(op.nuid),
     ops.Last: lambda store, op: store.bucket(op.bucket).last(op.name),

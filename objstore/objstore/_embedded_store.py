@@ -217,6 +217,12 @@ class EmbeddedStore:
             return None
         return found if self.registry.is_newest(found.entry) else None
 
+    def bucket_to_change(self, name: str, incarnation: str | None = None) -> BucketLog:
+        """Give a bucket's open log, of which nothing is undecided."""
+        if name not in self._memory:
+            self.registry.settle(name)
+        return self.bucket(name, incarnation)
+
     def _open_current(self, name: str) -> BucketLog:
         with self._lock:
             while True:

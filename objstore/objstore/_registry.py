@@ -94,6 +94,8 @@ class Registry:
         """A record is lost and does not say of which bucket it was."""
         self._through = 0
         self._lock = threading.Lock()
+        self._doubtful: set[str] = set()
+        """Buckets of which a change failed, and may take effect yet."""
 
     def _follow(self) -> None:
         if self.log.visible_sequence == self._through:
@@ -283,6 +285,16 @@ class Registry:
             if self._append(replace(found, is_deleted=True), last) is not None:
                 return True
 
+    def settle(self, name: str) -> None:
+        """Have it decided what became of a change of a bucket that failed.
+
+        Else it might take effect behind what is acknowledged in the bucket by then.
+        """
+        if name in self._doubtful:
+            # under the log's lock whatever an earlier append left is taken in, or void
+            self.log.append([])
+            self._doubtful.discard(name)
+
     def _last(self, name: str) -> int:
         """Give the sequence of a name's last record, damaged or not."""
         return self.log.last(subject_of(Kind.BUCKET, name.encode()))[0]
@@ -302,6 +314,9 @@ class Registry:
             )
         except ConflictError:
             return None
+        except BaseException:
+            self._doubtful.add(entry.name)
+            raise
         return replace(
             again,
             number=entry.number or appended.first_sequence,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tests.torture.crash_steps import Contents, Step
 
 from objstore.blocking import Store
-from objstore.errors import SealedError, StorageError
+from objstore.errors import BucketNotFoundError, SealedError, StorageError
 
 OPEN_MAX = 12
 """Unsettled steps of one trial; the outcomes double with each."""
@@ -128,13 +128,19 @@ def contents_of(store: Store, half_made: Collection[str] = ()) -> Contents:
     return found
 
 
-def serve(store: Store, name: str) -> None:
-    """Put, read and delete a new name in every bucket that is not sealed."""
+def serve(store: Store, name: str, half_made: Collection[str] = ()) -> None:
+    """Put, read and delete a new name in every bucket that is not sealed.
+
+    One that was never made whole, and could not be taken back, may go now.
+    """
     for bucket in store.object_store_names():
         handle = store.object_store(bucket)
         try:
             handle.put(name, name.encode())
         except SealedError:
+            continue
+        except BucketNotFoundError:
+            assert bucket in half_made, f"{bucket} is gone"
             continue
         assert handle.get(name) == name.encode()
         handle.delete(name)

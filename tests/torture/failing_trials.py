@@ -125,7 +125,7 @@ class Trial:
 
     def _serve_again(self, store: Store) -> None:
         try:
-            serve(store, "served again")
+            serve(store, "served again", self.outcomes.half_made())
         except PoisonedError:
             assert self.failure is not None
             assert self.failure.kind == "sync", "only a failed sync ends a writer"
