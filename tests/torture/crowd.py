@@ -218,12 +218,13 @@ def crowd_in(
             process.join()
 
 
-def disturb(crowd: Crowd, end_s: float) -> None:
-    """Kill and stop them, one after the other, until the time is over."""
+def disturb(crowd: Crowd, seconds: float) -> None:
+    """Kill and stop them, one after the other, for so long behind their beginning."""
     chance = crowd.chance
     names = sorted(crowd.programs)
     for who in names:
         crowd.wait_ready(who)
+    end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
         who = chance.choice([*names, *WRITERS])
         if chance.random() < 0.8:
@@ -331,5 +332,5 @@ def run_crowd(
     ):
         for who in crowd.programs:
             crowd.start(who)
-        disturb(crowd, time.monotonic() + seconds)
+        disturb(crowd, seconds)
         return judge(crowd, counts)

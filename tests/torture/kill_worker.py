@@ -1,7 +1,8 @@
 """The program of the campaign of kills; its arguments are a seed and a number of lives.
 
 It never opens a store itself and has no thread, so that it can fork. Its children do:
-one runs a program until it is killed, another one says what is left.
+one runs a program until it is killed, another one says what is left. Beside them there
+is sometimes one that had the store open all the time and goes on in it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -220,6 +223,54 @@ def _inspect(folder: Path, switch: Switch, pipe: int) -> None:
     os.write(pipe, pickle.dumps(Found(first, sealed)))
 
 
+def _stay(folder: Path, asked: Connection, _: int) -> None:
+    """Have the store open while others die; tell what it holds as often as asked."""
+    store = _opened(KillingStorage(folder, Switch(0, "before"), create=True))
+    asked.send(None)
+    while True:
+        half_made: Collection[str] = asked.recv()
+        looks = [contents_of(store, half_made)]
+        if not half_made:
+            # whoever commits next takes in what the dead one had written
+            serve(store, "served by who stayed")
+            looks.append(contents_of(store))
+        asked.send(looks)
+
+
+class Survivor:
+    """A process that stays while others die."""
+
+    def __init__(self, folder: Path) -> None:
+        """Wait until it has opened the store."""
+        self._asked, asked = Pipe()
+        self._pid, self._reading = _forked(partial(_stay, folder, asked))
+        asked.close()
+        self._asked.recv()
+
+    def look(self, half_made: Collection[str]) -> list[Contents] | str:
+        """Have it look, and look behind a commit; gives why it could not."""
+        try:
+            self._asked.send(half_made)
+            looks: list[Contents] = self._asked.recv()
+        except (EOFError, OSError):
+            return _all_of(self._reading).decode()
+        return looks
+
+    def end(self) -> None:
+        """Kill it as well."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        self._asked.close()
+        with suppress(OSError):
+            os.close(self._reading)
+
+
+def _forget_catalogs(folder: Path) -> None:
+    """Leave the next process the log alone; nobody has the store open."""
+    for path in folder.glob("logs/*/catalog.sqlite*"):
+        path.unlink()
+
+
 # --- one round ----------------------------------------------------------------
 
 
@@ -231,10 +282,13 @@ class Round:
     chance: random.Random
     counts: Counter[str]
     found: Found
+    survivor: Survivor | None = None
 
     def live(self) -> str | None:
         """Let one process run and be killed, another one look; say what is wrong."""
         chance = self.chance
+        if self.survivor is None and chance.random() < 0.4:
+            self.survivor = Survivor(self.folder)
         workload = chance.choice(WORKLOADS)
         contents = {name: dict(of) for name, of in self.found.contents.items()}
         sealed = set(self.found.sealed)
@@ -244,6 +298,11 @@ class Round:
         self.counts[f"of {workload.name}"] += 1
         outcomes = Outcomes.of(self.found.contents)
         wrong = self._run(steps, outcomes)
+        if wrong is None and self.survivor is not None:
+            wrong = self._compare(outcomes, self.survivor.look(outcomes.half_made()))
+            self.counts["looks of who stayed"] += 1
+            if chance.random() < 0.3:
+                self.end()
         if wrong is None:
             wrong = self._look(outcomes)
         if wrong is not None:
@@ -271,8 +330,27 @@ class Round:
         self.counts["acknowledged steps"] += events.count(DONE)
         return None
 
+    def end(self) -> None:
+        """Let nobody stay."""
+        if self.survivor is not None:
+            self.survivor.end()
+            self.survivor = None
+
+    def _compare(self, outcomes: Outcomes, looks: list[Contents] | str) -> str | None:
+        if isinstance(looks, str):
+            return f"who stayed: {looks}"
+        try:
+            for found in looks:
+                outcomes.look(found)
+        except AssertionError as error:
+            return f"after {self.counts['kills']} kills: {error}"
+        return None
+
     def _look(self, outcomes: Outcomes) -> str | None:
         """Open what is left, sometimes killed in that as well."""
+        if self.survivor is None and self.chance.random() < 0.3:
+            _forget_catalogs(self.folder)
+            self.counts["lost catalogs"] += 1
         while self.chance.random() < 0.3:
             call = self.chance.randint(1, OPENING_CALLS_MAX)
             switch = Switch(call, self.chance.choice(["before", "behind"]))
@@ -289,11 +367,7 @@ class Round:
         if told.startswith(b"!"):
             return told[1:].decode()
         self.found = pickle.loads(told)
-        try:
-            outcomes.look(self.found.contents)
-        except AssertionError as error:
-            return f"after {self.counts['kills']} kills: {error}"
-        return None
+        return self._compare(outcomes, [self.found.contents])
 
     def _ended(self, pid: int) -> bool:
         """Wait for a process; say whether it was killed."""
@@ -309,11 +383,14 @@ def main(seed: int, lives: int) -> None:
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="kills-") as place:
         going_on = Round(Path(place) / "store", chance, counts, Found({}, []))
-        for _ in range(lives):
-            text = going_on.live()
-            if text is not None:
-                wrong.append(text)
-                break
+        try:
+            for _ in range(lives):
+                text = going_on.live()
+                if text is not None:
+                    wrong.append(text)
+                    break
+        finally:
+            going_on.end()
     with suppress(BrokenPipeError):
         sys.stdout.write(json.dumps({"counts": counts, "wrong": wrong}))
 

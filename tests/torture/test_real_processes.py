@@ -23,7 +23,6 @@ WHERE = {
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.mark.torture
 def test_history_of_killed_and_stopped_processes_is_explained() -> None:
     """What seven of them were told has one order, and it is the log's."""
     counts = Counter[str]()
