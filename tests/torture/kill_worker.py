@@ -228,7 +228,10 @@ def _stay(folder: Path, asked: Connection, _: int) -> None:
     store = _opened(KillingStorage(folder, Switch(0, "before"), create=True))
     asked.send(None)
     while True:
-        half_made: Collection[str] = asked.recv()
+        half_made, retains = asked.recv()
+        if retains and not half_made:
+            # before anybody looked what the dead one had committed
+            store.run_retention()
         looks = [contents_of(store, half_made)]
         if not half_made:
             # whoever commits next takes in what the dead one had written
@@ -247,10 +250,12 @@ class Survivor:
         asked.close()
         self._asked.recv()
 
-    def look(self, half_made: Collection[str]) -> list[Contents] | str:
+    def look(
+        self, half_made: Collection[str], *, retains: bool
+    ) -> list[Contents] | str:
         """Have it look, and look behind a commit; gives why it could not."""
         try:
-            self._asked.send(half_made)
+            self._asked.send((half_made, retains))
             looks: list[Contents] = self._asked.recv()
         except (EOFError, OSError):
             return _all_of(self._reading).decode()
@@ -299,7 +304,9 @@ class Round:
         outcomes = Outcomes.of(self.found.contents)
         wrong = self._run(steps, outcomes)
         if wrong is None and self.survivor is not None:
-            wrong = self._compare(outcomes, self.survivor.look(outcomes.half_made()))
+            half_made, retains = outcomes.half_made(), chance.random() < 0.5
+            looks = self.survivor.look(half_made, retains=retains)
+            wrong = self._compare(outcomes, looks)
             self.counts["looks of who stayed"] += 1
             if chance.random() < 0.3:
                 self.end()

@@ -23,7 +23,7 @@ def _wrong(seed: int, *, moves: bool, shares: Shares, each: int = 40) -> list[st
 @pytest.mark.parametrize("moves", [True, False], ids=["with a log", "answers alone"])
 def test_what_happened_at_one_moment_each_is_explained(moves: bool) -> None:
     """However many calls were killed or cut, and whatever moved."""
-    for seed in range(15):
+    for seed in range(8):
         assert _wrong(seed, moves=moves, shares=MANY) == []
 
 
@@ -44,7 +44,7 @@ def test_killed_and_cut_puts_do_not_multiply_the_search() -> None:
 def test_old_answers_in_a_made_history_are_seen() -> None:
     """A read that says that nothing is there is refused, but where it may be so."""
     tried = refused = 0
-    for seed in range(30):
+    for seed in range(10):
         calls, log = make(seed, moves=True, shares=FEW)
         reads = [n for n, c in enumerate(calls) if (c.how, c.outcome) == ("info", DONE)]
         at = random.Random(seed).choice(reads)
