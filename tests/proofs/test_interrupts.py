@@ -36,7 +36,14 @@ def _storm(place: Path, sync: str, seconds: int, seed: int) -> None:
     assert not any(told["wrong"].values()), told["wrong"]
 
 
-@pytest.mark.parametrize("sync", ["always", "0.2", "never"])
+@pytest.mark.parametrize(
+    "sync",
+    [
+        "always",
+        pytest.param("0.2", marks=pytest.mark.slow),
+        pytest.param("never", marks=pytest.mark.slow),
+    ],
+)
 def test_a_store_survives_a_storm_of_interrupts(tmp_path: Path, sync: str) -> None:
     """After hundreds of them every call works, here and in another process."""
     place = tmp_path / "store"
