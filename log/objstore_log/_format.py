@@ -36,6 +36,8 @@ SEGMENT_RELAXED: Final = 0x01
 """Segment flag: batches may have been seen before they were durable."""
 SEGMENT_REWRITTEN: Final = 0x02
 """Segment flag: it holds the survivors of older segments (covers_first..final)."""
+SEGMENT_BEHIND_SEAL: Final = 0x04
+"""Segment flag: a durable footer ends the previous one."""
 _SEGMENT_HEADER = Struct("<8sHBBI16sQQ8sQQQQQQ16x")
 SEGMENT_HEADER_COPY_BYTES: Final = _SEGMENT_HEADER.size + 8
 SEGMENT_HEADER_BYTES: Final = 2 * SEGMENT_HEADER_COPY_BYTES

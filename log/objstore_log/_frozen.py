@@ -192,9 +192,11 @@ def _without_void(core: LogCore, segment: Segment) -> FrozenSegment:
     frozen = _frozen_segment(core.storage, segment.name)
     # what is too damaged to say where it ends is copied whole
     with suppress(CorruptionError):
-        if not frozen.is_sealed:
-            usable = min(core.segments.usable(segment), frozen.length)
-            frozen = frozen._replace(length=usable)
+        # a trailer alone may be what a power cut left of an unfinished footer
+        if segment.footer is not None or core.segments.is_stated_sealed(segment):
+            return frozen._replace(is_sealed=True)
+        usable = min(core.segments.usable(segment), frozen.length)
+        return frozen._replace(length=usable, is_sealed=False)
     return frozen
 
 

@@ -118,7 +118,8 @@ class Mender:
         usable = self._core.segments.usable(segment)
         footer: list[Buffer] | None = []
         end = segment.file.size()
-        if segment.footer_is_damaged():
+        is_stated = self._core.segments.is_stated_sealed(segment)
+        if segment.footer_is_damaged(is_stated=is_stated):
             footer = self._footer(segment, header, usable)
             end = usable
         if footer is None:

@@ -113,7 +113,8 @@ class Scrubber:
             for damage in segment.check_header()
         ]
         following = self._core.segments.following(segment)
-        if following is not None and segment.footer_is_damaged():
+        is_stated = self._core.segments.is_stated_sealed(segment)
+        if following is not None and segment.footer_is_damaged(is_stated=is_stated):
             end = segment.file.size()
             damage = Damage(self._reader.usable(segment), end, "footer")
             found = FoundDamage(segment.number, damage, (), is_structure=True)

@@ -13,7 +13,6 @@ from typing import Final
 from objstore_log._batch import record_of
 from objstore_log._footer import (
     TRAILER_BYTES,
-    TRAILER_MAGIC,
     Entry,
     Footer,
     SegmentIndex,
@@ -32,7 +31,7 @@ from objstore_log._format import (
     decode_record_header,
     decode_segment_header,
 )
-from objstore_log._record import STRUCTURAL_KINDS, Kind, Record
+from objstore_log._record import STRUCTURAL_KINDS, Record
 from objstore_log._scan import (
     Damage,
     find_record_of_any,
@@ -218,7 +217,6 @@ class Segment:
     def lose_footer(self) -> None:
         """Know of none, whatever was read before: it was taken back."""
         self._footer = None
-        self._footer_known = False
 
     def _read_footer(self) -> Footer | None:
         size = self.file.size()
@@ -248,28 +246,17 @@ class Segment:
             return [Damage(start, start + half, "one copy of the segment header")]
         return []
 
-    def footer_is_damaged(self) -> bool:
-        """Read the footer again; a segment that never had one is not damaged."""
-        had_footer = self._footer is not None or self._looks_sealed()
-        return had_footer and self._read_footer() is None
+    def footer_is_damaged(self, *, is_stated: bool) -> bool:
+        """Read the footer again; a segment that never had one is not damaged.
 
-    def _looks_sealed(self) -> bool:
-        """Say whether the last bytes are those of a footer that was written whole.
+        What a power cut left of an unfinished footer may look like a damaged one in
+        every byte, so that the bytes are not asked.
 
-        A power cut leaves one that is short, or that begins or ends in zeros or in
-        what stood in another file; it lies above all records and is void, not damaged.
+        Args:
+            is_stated: the next segment says that there is one.
         """
-        start = self.file.size() - TRAILER_BYTES
-        tail = self.file.read_at(max(start, 0), TRAILER_BYTES)
-        if not tail.startswith(TRAILER_MAGIC):
-            return False
-        trailer = decode_trailer(tail)
-        if trailer is None:
-            return True
-        place = trailer.record_position
-        data = self.file.read_at(place, RECORD_HEADER_BYTES)
-        header = decode_record_header(data, 0, self.header.marker, place)
-        return header is not None and header.kind == Kind.FOOTER
+        had_footer = self._footer is not None or is_stated
+        return had_footer and self._read_footer() is None
 
     def release_lock(self) -> None:
         """Free the reclaimer's lock on the file, if it is still open."""

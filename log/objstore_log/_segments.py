@@ -17,11 +17,13 @@ from typing import Final
 
 from objstore_log._batch import Durable, EncodedBatch, encode_batch
 from objstore_log._footer import (
+    TRAILER_BYTES,
     SegmentIndex,
     encode_footer,
 )
 from objstore_log._format import (
     MARKER_BYTES,
+    SEGMENT_BEHIND_SEAL,
     SEGMENT_HEADER_BYTES,
     DecodedSegmentHeader,
     SegmentHeader,
@@ -189,6 +191,21 @@ class Segments:
                     return header.previous_usable
         footer = segment.footer
         return segment.file.size() if footer is None else footer.usable
+
+    def is_stated_sealed(self, segment: Segment) -> bool:
+        """Say whether the segments behind it state that a durable footer ends it.
+
+        Only what was sealed loses its successor. A store of before the flag says
+        nothing of its other segments.
+        """
+        following = self.following(segment)
+        with suppress(FileNotFoundError):
+            if following is not None:
+                header = following.header
+                if header.previous_number == segment.number:
+                    return bool(header.flags & SEGMENT_BEHIND_SEAL)
+                return header.previous_number > segment.number
+        return False
 
     def locate(self, sequence: int) -> Segment:
         """Give the segment that holds a sequence, if any does.
@@ -367,13 +384,17 @@ def write_footer(
         # the footer would say for good that there is nothing in a bad sector
         raise OSError(errno.EIO, "a bad sector hides records", segment.path)
     pieces = encode_footer(segment.header, end, last_sequence, time_ns, index)
-    *before_trailer, _ = map(len, pieces)
     segment.file.write_at(end, pieces)
-    sync_footer(segment, end + sum(before_trailer))
+    sync_footer(segment, end + sum(map(len, pieces)))
 
 
-def sync_footer(segment: Segment, trailer_position: int) -> None:
-    """Make a seal durable, or take it back."""
+def sync_footer(segment: Segment, size: int) -> None:
+    """Make a footer durable before anybody builds on it, or take it back.
+
+    Args:
+        segment: what it ends.
+        size: of the file; the trailer's bytes are the last.
+    """
     try:
         segment.file.sync()
     except OSError:
@@ -381,6 +402,6 @@ def sync_footer(segment: Segment, trailer_position: int) -> None:
         # next segment says where this one ends, and must not go. One byte, which no
         # cut can tear.
         with suppress(OSError):
-            segment.file.write_at(trailer_position, [b"\0"])
+            segment.file.write_at(size - TRAILER_BYTES, [b"\0"])
         segment.lose_footer()
         raise

@@ -12,10 +12,10 @@ from typing import Final
 
 from objstore_log._batch import record_of
 from objstore_log._core import LogCore
-from objstore_log._footer import TRAILER_BYTES
 from objstore_log._format import (
     COMMIT_BYTES,
     RECORD_HEADER_BYTES,
+    SEGMENT_BEHIND_SEAL,
     SEGMENT_HEADER_BYTES,
     SEGMENT_RECORDS_MAX,
     SEGMENT_RELAXED,
@@ -141,9 +141,9 @@ def _roll_sealed(core: LogCore, active: Segment) -> None:
     footer = active.footer
     assert footer is not None
     # who wrote it may have died, or was refused, before it was synced
-    sync_footer(active, active.file.size() - TRAILER_BYTES)
+    sync_footer(active, active.file.size())
     core.read_on(active.number, footer.usable)
-    _start_segment(core, active, footer.usable, [])
+    _start_segment(core, active, footer.usable, [], is_sealed=True)
 
 
 def _may_have_new_segments(core: LogCore, head: Head | None) -> bool:
@@ -327,6 +327,8 @@ def _start_segment(
     usable: int,
     copies: list[CopiedBatch],
     first_sequence: int | None = None,
+    *,
+    is_sealed: bool = False,
 ) -> None:
     """Create the next segment, take in what it was born with, publish it."""
     head = core.head_file.read()
@@ -346,7 +348,7 @@ def _start_segment(
             previous.number,
             usable,
             min(seen, first - 1),
-            _flags(core),
+            _flags(core) | (SEGMENT_BEHIND_SEAL if is_sealed else 0),
         ),
         copies,
     )
@@ -409,7 +411,7 @@ def roll(core: LogCore, first_sequence: int | None = None) -> None:
         core.last_time_ns,
         written.position,
     )
-    _start_segment(core, active, written.position, [], first_sequence)
+    _start_segment(core, active, written.position, [], first_sequence, is_sealed=True)
 
 
 def _leave_gap(core: LogCore, ended: Segment) -> None:
