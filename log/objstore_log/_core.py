@@ -290,6 +290,17 @@ class LogCore:
         if found not in self.damages:
             self.damages.append(found)
 
+    @property
+    def lost(self) -> list[SegmentDamage]:
+        """Give the segments that are missing and were not reclaimed."""
+        return [
+            SegmentDamage(
+                item.numbers.first,
+                Damage(0, SEGMENT_HEADER_BYTES, item.reason, is_missing=True),
+            )
+            for item in self.segments.lost
+        ]
+
     # --- observing ------------------------------------------------------------
 
     def observe(

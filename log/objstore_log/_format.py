@@ -38,6 +38,8 @@ SEGMENT_REWRITTEN: Final = 0x02
 """Segment flag: it holds the survivors of older segments (covers_first..final)."""
 SEGMENT_BEHIND_SEAL: Final = 0x04
 """Segment flag: a durable footer ends the previous one."""
+SEGMENT_BEHIND_MARKS: Final = 0x08
+"""Segment flag: those before it do not go without a mark that they were reclaimed."""
 _SEGMENT_HEADER = Struct("<8sHBBI16sQQ8sQQQQQQ16x")
 SEGMENT_HEADER_COPY_BYTES: Final = _SEGMENT_HEADER.size + 8
 SEGMENT_HEADER_BYTES: Final = 2 * SEGMENT_HEADER_COPY_BYTES

@@ -16,6 +16,7 @@ from objstore_log._footer import TRAILER_BYTES, decode_trailer
 from objstore_log._head import HEAD_NAME
 from objstore_log._head_slot import HEAD_BYTES, Head, decode_head, encode_head_slot
 from objstore_log._interrupts import uninterrupted
+from objstore_log._marks import Mark, marks_in
 from objstore_log._patience import lock_timeout_s
 from objstore_log._progress import End
 from objstore_log._refusals import refusals
@@ -56,8 +57,12 @@ class FrozenLog:
         head: bytes,
         sequence: int,
         lock: Lock | None = None,
+        *,
+        marks: list[Mark],
     ) -> None:
         self.segments = segments
+        self.marks = marks
+        """What was reclaimed; a copy without them would have lost it."""
         self.head = head
         """What the head file of a copy holds."""
         self.sequence = sequence
@@ -184,7 +189,8 @@ def _frozen(core: LogCore, lock: Lock) -> FrozenLog:
             )
         )
         head = _encode_head(core.log_id, last, end)
-        return FrozenLog(core.storage, segments, head, end.sequence, lock)
+        marks = marks_in(core.storage.names())
+        return FrozenLog(core.storage, segments, head, end.sequence, lock, marks=marks)
 
 
 def _without_void(core: LogCore, segment: Segment) -> FrozenSegment:
@@ -239,4 +245,4 @@ def frozen_files(storage: Storage, lock: Lock | None = None) -> FrozenLog:
             head = file.read_at(0, HEAD_BYTES)
         finally:
             file.close()
-    return FrozenLog(storage, segments, head, 0, lock)
+    return FrozenLog(storage, segments, head, 0, lock, marks=marks_in(names))

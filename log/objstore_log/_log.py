@@ -480,7 +480,7 @@ class Log:
     @property
     def damages(self) -> list[SegmentDamage]:
         """Give what was found damaged so far."""
-        return list(self._core.damages)
+        return [*self._core.damages, *self._core.lost]
 
     @property
     def segment_count(self) -> int:

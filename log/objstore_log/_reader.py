@@ -16,6 +16,7 @@ from objstore_log._footer import Entry, SegmentIndex
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
 from objstore_log._refusals import refusals
 from objstore_log._segment import Segment
+from objstore_log._segments import LostSegments
 from objstore_log.errors import CorruptionError, HistoryRewoundError, SequenceGoneError
 
 T = TypeVar("T")
@@ -63,10 +64,24 @@ class _Page:
         return True
 
 
-def _stop(page: _Page, segment: Segment, first: int, last: int) -> int:
+def _stop(
+    page: _Page,
+    segment: Segment,
+    first: int,
+    last: int,
+    lost: LostSegments | None = None,
+) -> int:
     """End a page before lost records; a page that would be empty raises."""
     if page.records:
         return first - 1
+    if lost is not None:
+        raise CorruptionError(
+            path=segment.storage.path,
+            segment=lost.numbers.first,
+            position=0,
+            sequence=last,
+            reason=f"records {first} to {last} are lost: {lost.reason}",
+        )
     damage = segment.damages[0] if segment.damages else None
     raise CorruptionError(
         path=segment.path,
@@ -235,6 +250,7 @@ class Reader:
         page = _Page(limit, kinds)
         segments = self._core.segments.tail(after)
         self._check_gap(segments, after)
+        self._check_front(segments, after, visible)
         for segment, following in zip_longest(segments, segments[1:]):
             if segment.first_sequence > visible:
                 break
@@ -243,14 +259,18 @@ class Reader:
             if following is not None:
                 end = min(end, following.first_sequence - 1)
             first = max(after + 1, segment.first_sequence)
-            last = min(end, self._last_of(segment, following))
-            through = self._feed_segment(page, segment, first, end, last)
+            through = self._feed_segment(page, segment, following, first, end)
             if through is not None:
                 return FeedPage(page.records, through)
         return FeedPage(page.records, visible)
 
     def _feed_segment(
-        self, page: _Page, segment: Segment, first: int, end: int, last: int
+        self,
+        page: _Page,
+        segment: Segment,
+        following: Segment | None,
+        first: int,
+        end: int,
     ) -> int | None:
         """Add what one segment has; when the page ends in it, give through where."""
         expected = first
@@ -266,7 +286,12 @@ class Reader:
                 return entry.sequence - 1
             if page.is_full:
                 return entry.sequence
-        return _stop(page, segment, expected, last) if expected <= last else None
+        lost = None
+        last = min(end, self._last_of(segment, following))
+        if following is not None:
+            lost = self._core.segments.lost_before(following)
+            last = last if lost is None else end
+        return _stop(page, segment, expected, last, lost) if expected <= last else None
 
     def _last_of(self, segment: Segment, following: Segment | None) -> int:
         """Give the last sequence that a segment must hold, 0 when nobody says."""
@@ -277,6 +302,14 @@ class Reader:
             return header.previous_last_sequence
         # what stood behind it was reclaimed, so it was sealed: then its footer says
         return 0 if segment.footer is not None else following.first_sequence - 1
+
+    def _check_front(self, segments: list[Segment], after: int, visible: int) -> None:
+        """Refuse to begin behind segments that are lost, unless it is asked for."""
+        for segment in segments[:1]:
+            last = min(segment.first_sequence - 1, visible)
+            lost = self._core.segments.lost_before(segment)
+            if lost is not None and after < last:
+                _stop(_Page(0, frozenset()), segment, after + 1, last, lost)
 
     def _check_gap(self, segments: list[Segment], after: int) -> None:
         """Refuse a place in the gap that an unclean end of a relaxed log left."""

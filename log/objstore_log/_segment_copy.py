@@ -192,7 +192,9 @@ def is_same_segment(
 
 
 def write_head(frozen: FrozenLog, target: Storage) -> None:
-    """Give a copy its head, synced, and make the names of its files durable."""
+    """Give a copy its marks and its head, synced, and make all its names durable."""
+    for mark in frozen.marks:
+        target.open(mark.name, create=True).close()
     if frozen.head:
         file = target.open(HEAD_NAME, create=True)
         try:

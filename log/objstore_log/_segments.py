@@ -23,6 +23,7 @@ from objstore_log._footer import (
 )
 from objstore_log._format import (
     MARKER_BYTES,
+    SEGMENT_BEHIND_MARKS,
     SEGMENT_BEHIND_SEAL,
     SEGMENT_HEADER_BYTES,
     DecodedSegmentHeader,
@@ -30,6 +31,7 @@ from objstore_log._format import (
     decode_segment_header,
     encode_segment_header,
 )
+from objstore_log._marks import Mark, marks_in, unmarked, widened
 from objstore_log._record import Record
 from objstore_log._segment import (
     SEGMENT_SUFFIX,
@@ -43,6 +45,8 @@ from objstore_log.errors import SequenceGoneError
 TEMPORARY_SUFFIX: Final = ".tmp"
 OPEN_FILES_MAX: Final = 64
 """Segment files of a log that stay open, pinned ones and the active one aside."""
+LISTINGS_MAX: Final = 10
+"""How often a directory is listed until two listings miss the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,26 @@ class NewSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class LostSegments:
+    """Segments that are missing, and that no mark says were reclaimed."""
+
+    numbers: Mark
+    behind: int
+    """The number of the segment that they stood before."""
+
+    @property
+    def reason(self) -> str:
+        """Say what is wrong."""
+        first, last = self.numbers
+        if first == last:
+            return "the segment is missing, and no mark says that it was reclaimed"
+        return (
+            f"segments {first:08x} to {last:08x} are missing, and no mark says that "
+            "they were reclaimed"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CreatedSegment:
     """A new active segment and the batches it was born with."""
 
@@ -89,6 +113,23 @@ class CreatedSegment:
 
 def _number_of(segment: Segment) -> int:
     return segment.number
+
+
+def _last_before(segment: Segment) -> int | None:
+    """Give the number that stood before a segment: 0 for none, `None`: nobody knows.
+
+    Numbers in between were refused by a disk, or given up with a lost end.
+    """
+    try:
+        header = segment.header
+    except OSError:
+        # it went this moment, or cannot be read, which whoever needs it is told
+        return None
+    if not header.flags & SEGMENT_BEHIND_MARKS:
+        return None
+    # who finds a head and no segment begins anew behind those that are lost
+    is_new = header.first_sequence == 1
+    return header.previous_number or (0 if is_new else segment.number - 1)
 
 
 class Segments:
@@ -112,12 +153,30 @@ class Segments:
         self.followed = 0
         """Up to which number they were read: a later one that is listed may be taken
         back by its maker, and another one get its name."""
+        self._lost: dict[int, LostSegments] = {}
+        """By the number of the segment behind them."""
 
     def refresh(self) -> None:
-        """Read the directory: take new segments in, let vanished ones go."""
+        """Read the directory: take new segments in, let vanished ones go.
+
+        While a reclaimer is at work a listing may miss both a segment and its mark, so
+        that what is newly lost is looked at again.
+        """
+        names = self.storage.names()
+        for _ in range(LISTINGS_MAX):
+            self._take(names)
+            lost = self._find_lost(marks_in(names))
+            if lost == self._lost:
+                return
+            before, names = names, self.storage.names()
+            if before == names:
+                self._lost = lost
+                return
+
+    def _take(self, names: list[str]) -> None:
         known = {segment.number: segment for segment in self}
         found: list[Segment] = []
-        for name in self.storage.names():
+        for name in names:
             parsed = parse_segment_name(name)
             if parsed is None:
                 continue
@@ -143,6 +202,27 @@ class Segments:
         except FileNotFoundError:
             return True
         return decoded is not None and decoded.header.marker == refused
+
+    def _find_lost(self, marks: list[Mark]) -> dict[int, LostSegments]:
+        lost: dict[int, LostSegments] = {}
+        before = 0
+        for segment in self:
+            # most gaps are marked, and no header need be read for them
+            if unmarked(marks, before + 1, segment.number - 1) is not None:
+                numbers = unmarked(marks, before + 1, _last_before(segment) or 0)
+                if numbers is not None:
+                    lost[segment.number] = LostSegments(numbers, segment.number)
+            before = segment.number
+        return lost
+
+    @property
+    def lost(self) -> list[LostSegments]:
+        """Give what is missing, in order."""
+        return list(self._lost.values())
+
+    def lost_before(self, segment: Segment) -> LostSegments | None:
+        """Give what is missing just before a segment."""
+        return self._lost.get(segment.number)
 
     def _new(self, number: int, first_sequence: int) -> Segment:
         marker = self.fallback_marker
@@ -195,12 +275,12 @@ class Segments:
     def is_stated_sealed(self, segment: Segment) -> bool:
         """Say whether the segments behind it state that a durable footer ends it.
 
-        Only what was sealed loses its successor. A store of before the flag says
-        nothing of its other segments.
+        Only what was sealed has its successor reclaimed. A store of before the flag
+        says nothing of its other segments.
         """
         following = self.following(segment)
         with suppress(FileNotFoundError):
-            if following is not None:
+            if following is not None and self.lost_before(following) is None:
                 header = following.header
                 if header.previous_number == segment.number:
                     return bool(header.flags & SEGMENT_BEHIND_SEAL)
@@ -248,6 +328,29 @@ class Segments:
         """Take a segment that was unlinked out of the list."""
         self._set([other for other in self if other is not segment])
         self._forget_use(segment)
+
+    def mark(self, segment: Segment) -> list[Mark]:
+        """Make the mark durable that a segment is about to be reclaimed.
+
+        Returns:
+            Marks that it covers, which may go once another sync of the names is due.
+        """
+        numbers = self._view[0]
+        place = numbers.index(segment)
+        before = _last_before(segment)
+        if before is None:
+            # what stood there before marks were made was reclaimed
+            before = numbers[place - 1].number if place else 0
+        marks = marks_in(self.storage.names())
+        mark = widened(marks, Mark(before + 1, segment.number))
+        if mark not in marks:
+            self.storage.open(mark.name, create=True).close()
+        self.storage.sync_directory()
+        return [
+            other
+            for other in marks
+            if mark.first <= other.first <= other.last <= mark.last and other != mark
+        ]
 
     def renew(self, segment: Segment) -> None:
         """Look at a segment anew that a mended copy has replaced."""

@@ -409,7 +409,10 @@ class Reclaimer:
         segment = judged.segment
         size = segment.file.data_bytes(0, segment.file.size())
         if not dry_run:
+            covered = self._core.segments.mark(segment)
             self._core.storage.remove(segment.name)
+            for mark in covered:
+                self._core.storage.remove(mark.name)
             self._core.storage.sync_directory()
             self._core.segments.forget(segment)
             self._punched.pop(segment.number, None)

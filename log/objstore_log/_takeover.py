@@ -15,6 +15,7 @@ from objstore_log._core import LogCore
 from objstore_log._format import (
     COMMIT_BYTES,
     RECORD_HEADER_BYTES,
+    SEGMENT_BEHIND_MARKS,
     SEGMENT_BEHIND_SEAL,
     SEGMENT_HEADER_BYTES,
     SEGMENT_RECORDS_MAX,
@@ -311,14 +312,13 @@ def _create_first(core: LogCore, head: Head | None) -> None:
     )
     core.enter(created.segment)
     if head is not None:
-        reason = "every segment before it is missing"
-        lost = Damage(0, SEGMENT_HEADER_BYTES, reason, is_missing=True)
-        core.note_damage(created.segment, lost)
+        # every segment before it is missing
+        core.segments.refresh()
     publish(core)
 
 
 def _flags(core: LogCore) -> int:
-    return SEGMENT_RELAXED if core.options.is_relaxed else 0
+    return SEGMENT_BEHIND_MARKS | (SEGMENT_RELAXED if core.options.is_relaxed else 0)
 
 
 def _start_segment(

@@ -400,6 +400,7 @@ def check(
         for entry in store.embedded.registry.entries()
         if not entry.is_deleted
     }
+    assert store.damaged == [], store.damaged
     found = set(storage.directory("logs").names())
     assert found == {"00000000", *live}, f"deleted, but there: {found - live}"
     store.close()

@@ -163,6 +163,7 @@ class Cuts(Campaign):
             clock = Clock(allowed.clock_ns + 10**9)
             again = open_store(storage.kill(), clock, seed=98)
             assert look(again, names) == first, "a closed store is opened as it was"
+            assert again.damaged == [], again.damaged
             again.close()
 
     def _resume(

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from tests.torture.rot_store import Files, Kept, Place
 
+from objstore_log._marks import parse_mark_name
+
 WHOLE = 0xFF
 BLOCKS = 512, 4_096
 SCRATCH = "lock", "openers", "reclaim", "STORE.lock"
@@ -82,9 +84,20 @@ def others(
         yield Damage("garbage", text, {place: chance.randbytes(len(data))})
         longer = data + chance.randbytes(chance.randrange(1, 700))
         yield Damage("longer files", f"{place.path} has grown", {place: longer})
+    yield from _marks(now, chance)
     yield from _stale(now, old, chance)
     yield from _exchanged(now, places)
     yield from _between(now, places, chance)
+
+
+def _marks(now: Files, chance: random.Random) -> Iterator[Damage]:
+    """The marks of what was reclaimed are empty, and say it by their names."""
+    for place in now:
+        if parse_mark_name(place.name) is not None:
+            text = f"{place.path} is missing"
+            yield Damage("missing marks", text, {}, frozenset({place}))
+            longer = chance.randbytes(chance.randrange(1, 700))
+            yield Damage("longer files", f"{place.path} has grown", {place: longer})
 
 
 def _bits(place: Place, data: bytes, chance: random.Random) -> Iterator[Damage]:

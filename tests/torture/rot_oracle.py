@@ -43,6 +43,7 @@ from objstore_log._format import (
     RecordHeader,
     decode_segment_header,
 )
+from objstore_log._marks import parse_mark_name
 from objstore_log._record import STRUCTURAL_KINDS
 from objstore_log._scan import Damage as Gap
 from objstore_log._scan import scan_records
@@ -123,8 +124,8 @@ class Hit:
     sequences: set[int] = field(default_factory=set[int])
     unnamed: set[int] = field(default_factory=set[int])
     """Those of them of which the header is hit: nobody can say of what they were."""
-    vanished: set[int] = field(default_factory=set[int])
-    """Those of them whose file is missing, as it is once a segment was reclaimed."""
+    is_missing: bool = False
+    """A segment is missing, or a mark that one was reclaimed."""
     commits: int = 0
     is_structure: bool = False
     """A header or a footer of a segment is hit."""
@@ -132,7 +133,8 @@ class Hit:
     @property
     def is_any(self) -> bool:
         """Say whether something is hit that counts."""
-        return bool(self.sequences or self.commits or self.is_structure)
+        is_structure = self.is_structure or self.is_missing
+        return bool(self.sequences or self.commits or is_structure)
 
 
 def hits(files: Files, where: Mapping[Place, Layout], damage: Damage) -> dict[str, Hit]:
@@ -144,11 +146,13 @@ def hits(files: Files, where: Mapping[Place, Layout], damage: Damage) -> dict[st
             continue
         hit = found.setdefault(place.log, Hit())
         layout = where.get(place)
+        is_mark = parse_mark_name(place.name) is not None
+        if place not in after and (layout is not None or is_mark):
+            hit.is_missing = True
         if layout is not None:
             _compare(hit, files[place], after.get(place, b""), layout)
             if place not in after:
                 hit.commits = 0
-                hit.vanished = set(hit.sequences)
     return found
 
 
@@ -338,14 +342,11 @@ class Case:
         hold(seen.lost <= named, f"verify does not name {seen.lost - named}")
         for bucket, truth, hit in self._truths():
             found = [one for one in told if one.bucket == bucket]
-            unknown = {at for at in hit.vanished if at > self.applied.get(truth.log, 0)}
-            if (hit.sequences - unknown) & truth.live or hit.commits:
+            if hit.sequences & truth.live or hit.commits or hit.is_missing:
                 hold(found, f"verify finds nothing in {bucket}")
             if any(place[0] == bucket for place in seen.stale):
                 is_told = any(one.name is None for one in found)
-                hold(
-                    is_told or unknown, f"nobody says that changes of {bucket} are lost"
-                )
+                hold(is_told, f"nobody says that changes of {bucket} are lost")
             for one in found:
                 self._is_true(truth, hit, one.name, one.seq)
 
@@ -402,15 +403,12 @@ class Case:
                 if change is None or change.name == FRESH or change.seq <= truth.floor:
                     continue
                 found = facts_of(change)
-                if expected[:1] != [found]:
-                    _pass_over(expected, hit)
                 hold(
                     expected[:1] == [found], f"a watch gives {found} for {expected[:1]}"
                 )
                 del expected[0]
                 place = change.seq
                 given += 1
-        _pass_over(expected, hit)
         hold(not expected, f"a watch of {bucket.bucket} leaves {expected[:2]} out")
         return given
 
@@ -434,12 +432,6 @@ class Case:
             if name not in self.sealed:
                 found = store.object_store(name).get(FRESH)
                 hold(found == b"fresh", "what was put is not there when reopened")
-
-
-def _pass_over(expected: list[tuple[int, str, str]], hit: Hit) -> None:
-    """Leave changes out that lay in a file that is missing: docs/durability.md."""
-    while expected and expected[0][0] in hit.vanished:
-        del expected[0]
 
 
 def applied_of(sample: Sample, images: Images) -> dict[str, int]:

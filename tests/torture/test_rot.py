@@ -182,6 +182,20 @@ def test_verify_names_metas_whose_segment_is_missing(made: Round) -> None:
         assert {"kept", "empty", "link"} <= named
 
 
+@pytest.mark.parametrize("bucket", ["registry", "small", "large"])
+def test_missing_segment_is_named_by_opening_verify_and_a_watch(
+    made: Round, bucket: str
+) -> None:
+    """First, middle and last: it is not taken for one that was reclaimed."""
+    for place in segments(made, bucket):
+        gone = Damage("a kind", place.path, {}, frozenset({place}))
+        seen(made, gone, CURRENT)
+        with open_kept(storage_of(gone.on(made.sample.now.files)), {}) as store:
+            # with other buckets' logs the loss of the registry is told, too
+            assert store.damaged, place.path
+            assert not store.verify().ok, place.path
+
+
 @pytest.mark.slow
 def test_every_kind_of_damage_costs_what_it_hit() -> None:
     """A sample of them all, on one small store."""
