@@ -250,11 +250,15 @@ def test_copy_knows_what_was_reclaimed() -> None:
         assert watched(log) == ({2, 4, 5}, set())
 
 
+def _no_flags(_: object) -> int:
+    return 0
+
+
 def test_gaps_of_before_the_marks_are_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """An old store has gaps and no marks; what is reclaimed now covers them."""
     place = MemoryStorage()
     with monkeypatch.context() as patched:
-        patched.setattr(_takeover, "_flags", lambda _: 0)
+        patched.setattr(_takeover, "_flags", _no_flags)
         patched.setattr(_takeover, "SEGMENT_BEHIND_SEAL", 0)
         fill(place)
     lose(place, 1)
