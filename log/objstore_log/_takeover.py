@@ -41,13 +41,12 @@ from objstore_log._scan import (
     greatest_durable_position,
     scan_batches,
 )
+from objstore_log._seal import sync_footer, write_footer
 from objstore_log._segment import Segment
 from objstore_log._segments import (
     CopiedBatch,
     CreatedSegment,
     NewSegment,
-    sync_footer,
-    write_footer,
 )
 
 STATE_NORMAL: Final = 0
