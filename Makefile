@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
+BENCH := $(VENV)/.bench
 # Tests take turns on the processors; a campaign and a measurement stay alone.
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses auto --dist worksteal
@@ -50,8 +51,13 @@ check: setup ## format, lint, types (two checkers) and import rules
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: setup ## measure, and compare with the limits
-	$(BIN)/python -m benchmarks
+bench: $(BENCH) ## measure, compare with limits and peers, write the report
+	$(BIN)/python -m benchmarks $(NAMES)
+
+$(BENCH): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[bench]'
+	@touch $@
 
 torture: setup ## campaigns of faults and load, TORTURE_MINUTES=30
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) -m torture $(OR_EMPTY)

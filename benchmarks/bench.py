@@ -1,0 +1,130 @@
+"""One run: where it works, who takes part, and what was taken."""
+
+from __future__ import annotations
+
+import gc
+import random
+import shutil
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.figures import Series, Taken, rotated
+from benchmarks.peers import ADAPTERS
+from benchmarks.peers.base import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One of those that are compared."""
+
+    name: str
+    work: Callable[[], Taken]
+    """Does a round of work."""
+    durability: str = ""
+    is_limit: bool = False
+
+
+@dataclass(slots=True)
+class Bench:
+    """What a question gets to work with."""
+
+    directory: Path
+    rounds: int
+    is_quick: bool
+    """Small sizes, to try the benchmark itself; its figures are no verdict."""
+    seed: int
+    with_peers: bool = True
+    taken: list[Series] = field(default_factory=list[Series])
+    question: str = ""
+    random: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Draw every choice from one seed."""
+        self.random = random.Random(self.seed)
+
+    def size(self, full: int, quick: int) -> int:
+        """Choose a size or count."""
+        return quick if self.is_quick else full
+
+    def folder(self, name: str) -> Path:
+        """Give an empty folder of the question, and room on the disk."""
+        path = self.directory / self.question / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def random_bytes(self, size_bytes: int) -> bytes:
+        """Give a payload that does not compress and is not there yet."""
+        return self.random.randbytes(size_bytes)
+
+    @contextmanager
+    def peers(self, *names: str) -> Generator[Mapping[str, Peer]]:
+        """Open those of the named peers that are installed, each in its own folder."""
+        with ExitStack() as stack:
+            opened: dict[str, Peer] = {}
+            for name in names:
+                adapter = ADAPTERS[name]
+                if adapter.missing() is None and (self.with_peers or adapter.is_ours):
+                    peer = adapter.open(self.folder(name))
+                    stack.callback(peer.close)
+                    opened[name] = peer
+            yield opened
+
+    def compare(
+        self,
+        group: str,
+        subjects: Sequence[Subject],
+        *,
+        rounds: int | None = None,
+        payload_bytes: int = 0,
+        unit: str = "s",
+        x: float | None = None,
+        warm_up: bool = False,
+    ) -> None:
+        """Have all subjects work in turn, several times."""
+        kept = [
+            Series(
+                self.question,
+                group,
+                subject.name,
+                unit,
+                subject.durability,
+                payload_bytes,
+                x,
+                subject.is_limit,
+            )
+            for subject in subjects
+        ]
+        if warm_up:
+            for subject in subjects:
+                subject.work()
+        for number in range(rounds or self.rounds):
+            for at in rotated(len(subjects), number):
+                gc.collect()
+                kept[at].add(subjects[at].work())
+        self.taken += kept
+
+    def note(
+        self,
+        group: str,
+        subject: str,
+        values: Iterable[Taken],
+        *,
+        unit: str = "s",
+        x: float | None = None,
+        payload_bytes: int = 0,
+    ) -> None:
+        """Keep what was taken otherwise."""
+        series = Series(
+            self.question,
+            group,
+            subject,
+            unit,
+            payload_bytes=payload_bytes,
+            x=x,
+        )
+        for value in values:
+            series.add(value)
+        self.taken.append(series)

@@ -1,0 +1,1 @@
+"""One file per question; each says its hypothesis first."""
