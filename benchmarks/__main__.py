@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from benchmarks.bench import Bench
@@ -94,6 +96,7 @@ def run(bench: Bench, questions: Sequence[Question], wait_s: float) -> dict[str,
             for name, adapter in ADAPTERS.items()
             if (reason := adapter.missing()) is not None
         },
+        "failed": bench.failed,
         "questions": asked,
         "series": [
             {**asdict(series), "median": series.median} for series in bench.taken
@@ -153,5 +156,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _terminate(number: int, _: FrameType | None) -> None:
+    """End as by Ctrl-C, so that servers end and files go."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main(sys.argv[1:]))

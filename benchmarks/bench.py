@@ -37,6 +37,8 @@ class Bench:
     seed: int
     with_peers: bool = True
     taken: list[Series] = field(default_factory=list[Series])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    """What peers could not do, by the peer and the group."""
     question: str = ""
     random: random.Random = field(init=False)
 
@@ -99,12 +101,29 @@ class Bench:
         ]
         if warm_up:
             for subject in subjects:
-                subject.work()
+                self._take(group, subject)
         for number in range(rounds or self.rounds):
             for at in rotated(len(subjects), number):
                 gc.collect()
-                kept[at].add(subjects[at].work())
-        self.taken += kept
+                taken = self._take(group, subjects[at])
+                if taken is not None:
+                    kept[at].add(taken)
+        self.taken += [series for series in kept if series.values]
+
+    def _take(self, group: str, subject: Subject) -> Taken | None:
+        """Have a subject work; a peer that fails is left out and told of."""
+        place = f"{subject.name}: {group}"
+        if place in self.failed:
+            return None
+        try:
+            return subject.work()
+        except Exception as error:
+            adapter = ADAPTERS.get(subject.name)
+            if adapter is None or adapter.is_ours:
+                raise
+            self.failed[place] = f"{type(error).__name__}: {error}"
+            print(f"FAILED: {place}: {self.failed[place]}")
+            return None
 
     def note(
         self,

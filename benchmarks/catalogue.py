@@ -9,9 +9,17 @@ from dataclasses import dataclass
 from benchmarks.bench import Bench
 from benchmarks.questions import (
     beside_large,
+    buckets,
+    growth,
     large,
+    memory,
     million,
+    mixed,
+    names,
+    processes,
     ranges,
+    recovery,
+    sizes,
     small_get,
     small_put,
     space,
@@ -49,5 +57,19 @@ TABLE = [
 ]
 MORE = [
     Question("small-get-cold", small_get.cold),
+    Question("sizes-put", sizes.put),
+    Question("sizes-get", sizes.get),
+    Question("mixed", mixed.run),
+    Question("processes", processes.run),
+    Question("buckets", buckets.run),
+    Question("move", names.moving),
+    Question("delete", names.deleting),
+    Question("list-peers", names.listing),
+    Question("watchers", watchers.fan_out),
+    Question("memory", memory.run),
+    Question("kill", recovery.killed),
+    Question("rebuild", recovery.rebuilt),
+    Question("growth-count", growth.by_count),
+    Question("growth-size", growth.by_size),
 ]
 QUESTIONS = {question.name: question for question in [*TABLE, *MORE]}

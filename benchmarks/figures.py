@@ -10,6 +10,8 @@ from typing import Any
 
 P95_TO_P50_MAX = 1.5
 PRESSURE_MAX = 0.05
+PARTS = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
+"""Percentiles that are kept, so that a distribution can be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,8 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 
 def spread_of(values: Sequence[float]) -> dict[str, float]:
-    """Give the percentiles that a report shows."""
-    parts = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return {name: percentile(values, part) for name, part in parts.items()}
+    """Give the percentiles that are kept."""
+    return {f"p{part:g}": percentile(values, part / 100) for part in PARTS}
 
 
 def rotated(count: int, round_number: int) -> Iterable[int]:

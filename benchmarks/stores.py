@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import objstore
-from benchmarks.peers.ours import BUCKET
+from benchmarks.peers.ours import BUCKET, Sync
 from objstore._document import Document, encode_document
 from objstore._engine import Append, Chunk, Meta
 from objstore._names import nuid_text
@@ -24,25 +25,35 @@ def name_of(number: int) -> str:
     return f"folder-{number % FOLDERS:02}/object-{number:08}"
 
 
-def fill(folder: Path, count: int, seed: int, size_bytes: int = OBJECT_BYTES) -> None:
+def fill(
+    folder: Path,
+    count: int,
+    seed: int,
+    *,
+    size_bytes: int = OBJECT_BYTES,
+    sync: Sync = "never",
+    segment_bytes: int | None = None,
+    at_end: Callable[[], object] | None = None,
+) -> None:
     """Fill a store with small objects, many an append.
 
     The engine takes what the object logic would give it: one call a put would need
     many minutes for a million.
     """
     random_ = random.Random(seed)
-    with objstore.open(folder / "store", sync="never") as store:
-        bucket = store.object_store(BUCKET, create=True)
-        session = bucket._session
+    with objstore.open(folder / "store", sync=sync) as store:
+        bucket = store.create_object_store(BUCKET, segment_bytes=segment_bytes)
+        engine = bucket._session.engine
         for start in range(0, count, AT_ONCE):
             numbers = range(start, min(start + AT_ONCE, count))
-            metas: list[Chunk | Meta] = []
+            records: list[Chunk | Meta] = []
             for number in numbers:
-                metas += _object(number, random_.randbytes(size_bytes))
+                records += _object(number, random_.randbytes(size_bytes))
             expect = {name_of(number): 0 for number in numbers}
             size = size_bytes * len(numbers)
-            append = Append(BUCKET, tuple(metas), expect, size_delta=size)
-            session.engine.run(append)
+            engine.run(Append(BUCKET, tuple(records), expect, size_delta=size))
+        if at_end is not None:
+            at_end()
 
 
 def _object(number: int, data: bytes) -> tuple[Chunk, Meta]:

@@ -27,4 +27,15 @@ MODULES = [
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter for module in MODULES for adapter in module.ADAPTERS
 }
-SYNCED = [name for name, each in ADAPTERS.items() if each.durability[:6] == "synced"]
+READERS = [
+    "objstore sync",
+    "objstore async",
+    "NATS",
+    "SQLite NORMAL",
+    "LMDB unsynced",
+    "diskcache",
+    "obstore LocalStore",
+    "files",
+    "OxiDB",
+]
+"""Each store once, for what writes nothing: its synced setting reads the same way."""

@@ -40,6 +40,10 @@ class Peer(Protocol):
         """Give what every process of it was busy since it was opened."""
         ...
 
+    def server_bytes(self) -> int:
+        """Give the most memory that another process of it took."""
+        ...
+
     def close(self) -> None:
         """Close."""
         ...
@@ -120,6 +124,10 @@ class BlockingPeer(ABC):
     def cpu_s(self) -> float:
         """Give the time of this process, which is all that there is."""
         return time.process_time()
+
+    def server_bytes(self) -> int:
+        """Have no other process."""
+        return 0
 
     @abstractmethod
     def close(self) -> None:

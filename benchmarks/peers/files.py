@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import get_ident
 
 from benchmarks.peers.base import Adapter, BlockingPeer
 
@@ -25,11 +26,13 @@ class FilesPeer(BlockingPeer):
             Path(parent).mkdir(parents=True, exist_ok=True)
             self._made.add(parent)
             self._sync_folder(self._folder)
-        with Path(f"{path}.tmp").open("wb", buffering=0) as file:
+        # two tasks may put under one name
+        aside = f"{path}.{get_ident()}.tmp"
+        with open(aside, "wb", buffering=0) as file:
             file.write(data)
             if self._is_synced:
                 os.fsync(file.fileno())
-        os.rename(f"{path}.tmp", path)
+        os.rename(aside, path)
         self._sync_folder(parent)
 
     def _sync_folder(self, folder: str) -> None:

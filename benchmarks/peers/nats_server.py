@@ -20,6 +20,8 @@ from benchmarks.peers.base import Adapter, Calls
 BUCKET = "bench"
 SOON_S = 30.0
 ANSWER_S = 60.0
+GET_S = 30.0
+"""A get waits for ever for chunks that were overwritten meanwhile."""
 CONFIG = """\
 listen: "127.0.0.1:{port}"
 max_payload: 8MB
@@ -115,7 +117,7 @@ class NatsPeer:
     async def _work(self, calls: Calls) -> None:
         for name, data in calls:
             if data is None:
-                await self._bucket.get(name)
+                await asyncio.wait_for(self._bucket.get(name), GET_S)
             else:
                 await self._bucket.put(name, data)
 
@@ -143,6 +145,14 @@ class NatsPeer:
             return time.process_time()
         fields = stat.read_text(encoding="ascii").rpartition(")")[2].split()
         return time.process_time() + (int(fields[11]) + int(fields[12])) / TICKS
+
+    def server_bytes(self) -> int:
+        status = Path(f"/proc/{self._server.pid}/status")
+        if not status.exists():
+            return 0
+        lines = status.read_text(encoding="ascii").splitlines()
+        peak = next(line for line in lines if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
 
     def close(self) -> None:
         try:

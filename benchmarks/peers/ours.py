@@ -98,6 +98,9 @@ class OursAsync:
     def cpu_s(self) -> float:
         return time.process_time()
 
+    def server_bytes(self) -> int:
+        return 0
+
     def close(self) -> None:
         self.loop.run_until_complete(self.store.aclose())
         self.loop.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.bench import Bench, Subject
 from benchmarks.figures import Taken
+from benchmarks.limits import RAW_APPEND, SHA256, raw_append, sha256
 from benchmarks.peers import ADAPTERS
 from benchmarks.peers.base import Calls, Peer
 
@@ -71,3 +72,14 @@ def gets(
 def limit(name: str, work: Callable[[], Taken], durability: str = "") -> Subject:
     """Have the machine do what it can."""
     return Subject(name, work, durability, is_limit=True)
+
+
+def raw_work(bench: Bench, size_bytes: int, count: int) -> Subject:
+    """Have the machine append and sync as many bytes as an object has."""
+    path = bench.folder("raw") / "file"
+    return limit(RAW_APPEND, lambda: raw_append(path, size_bytes, count), "synced")
+
+
+def digest_work(data: bytes) -> Subject:
+    """Have one thread take the digest of an object."""
+    return limit(SHA256, lambda: sha256(data))

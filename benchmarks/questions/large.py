@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.bench import Bench, Subject
-from benchmarks.limits import SHA256, sha256
-from benchmarks.peers import ADAPTERS
+from benchmarks.peers import ADAPTERS, READERS
 from benchmarks.peers.base import Peer
-from benchmarks.questions.calls import limit, timed_calls, timed_stream
+from benchmarks.questions.calls import digest_work, timed_calls, timed_stream
 
 MIB = 1024 * 1024
 MIDDLE, LARGE = 16, 256
@@ -32,17 +31,6 @@ PUT_PEERS = (
     "files",
     "OxiDB",
 )
-GET_PEERS = (
-    "objstore sync",
-    "objstore async",
-    "NATS",
-    "SQLite NORMAL",
-    "LMDB unsynced",
-    "diskcache",
-    "obstore LocalStore",
-    "files",
-    "OxiDB",
-)
 QUADRATIC = "NATS"
 """Its client joins an object of 256 MiB in minutes; as a stream it can be read."""
 KEPT = 3
@@ -51,10 +39,6 @@ KEPT = 3
 
 def _sizes(bench: Bench) -> Sequence[int]:
     return (MIDDLE,) if bench.is_quick else (MIDDLE, LARGE)
-
-
-def _digest(data: bytes) -> Subject:
-    return limit(SHA256, lambda: sha256(data))
 
 
 def _put(name: str, peer: Peer, data: bytes) -> Subject:
@@ -74,7 +58,7 @@ def put(bench: Bench) -> None:
             subjects = [_put(*peer, data) for peer in peers.items()]
             bench.compare(
                 PUT.format(size),
-                [_digest(data), *subjects],
+                [digest_work(data), *subjects],
                 payload_bytes=len(data),
                 warm_up=size == MIDDLE,
             )
@@ -92,8 +76,8 @@ def get(bench: Bench) -> None:
     """Answer for gets, whole and piece by piece."""
     for size in _sizes(bench):
         data = bench.random_bytes(size * MIB)
-        digest = _digest(data)
-        with bench.peers(*GET_PEERS) as peers:
+        digest = digest_work(data)
+        with bench.peers(*READERS) as peers:
             for peer in peers.values():
                 peer.run([("large", data)])
             streams = [_streamed(*peer) for peer in peers.items()]

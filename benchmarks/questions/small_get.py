@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.bench import Bench, Subject
 from benchmarks.figures import Taken
 from benchmarks.limits import READ_DESCRIPTOR, READ_FILE, read_descriptors, read_files
-from benchmarks.peers import ADAPTERS
+from benchmarks.peers import ADAPTERS, READERS
 from benchmarks.peers.base import Peer
 from benchmarks.questions.calls import gets, limit, timed_calls
 from benchmarks.stores import drop_page_cache
@@ -26,17 +26,6 @@ COLD_COUNT = 200
 SERVED_OBJECTS, SERVED_COUNT = 2_000, 100
 """Of a server: a client that gets 1,000 at once runs out of consumers."""
 FILL_TASKS = 32
-OURS = ("objstore sync", "objstore async")
-PEERS = (
-    *OURS,
-    "NATS",
-    "SQLite NORMAL",
-    "LMDB unsynced",
-    "diskcache",
-    "obstore LocalStore",
-    "files",
-    "OxiDB",
-)
 
 
 def _is_served(name: str) -> bool:
@@ -79,7 +68,7 @@ def warm(bench: Bench) -> None:
             lambda: read_descriptors(bench.random.choices(paths, k=count)),
         ),
     ]
-    with bench.peers(*PEERS) as peers:
+    with bench.peers(*READERS) as peers:
         for name, peer in peers.items():
             names = _names(bench, name)
             _fill(bench, peer, names)
@@ -112,7 +101,7 @@ def cold(bench: Bench) -> None:
         return read_files(bench.random.sample(paths, COLD_COUNT))
 
     subjects = [limit(READ_FILE, read)]
-    for name in PEERS:
+    for name in READERS:
         adapter = ADAPTERS[name]
         if adapter.missing() is None and (bench.with_peers or adapter.is_ours):
             folder_, names = bench.folder(name), _names(bench, name)

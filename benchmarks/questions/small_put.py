@@ -7,23 +7,15 @@ Python around them; 32 at a time share their fdatasync, so that Python is the li
 from __future__ import annotations
 
 from benchmarks.bench import Bench, Subject
-from benchmarks.limits import RAW_APPEND, raw_append
 from benchmarks.peers import ADAPTERS
 from benchmarks.peers.base import Peer
-from benchmarks.questions.calls import limit, puts
+from benchmarks.questions.calls import puts, raw_work
 
 ONE = "put 1 KiB, one at a time"
 MANY = "put 1 KiB, 32 at a time"
 SIZE = 1024
 COUNT = 200
 TASKS = 32
-SYNCED_RAW = "synced"
-
-
-def _raw(bench: Bench) -> Subject:
-    path = bench.folder("raw") / "file"
-    count = bench.size(COUNT, 50)
-    return limit(RAW_APPEND, lambda: raw_append(path, SIZE, count), SYNCED_RAW)
 
 
 def one(bench: Bench) -> None:
@@ -31,7 +23,12 @@ def one(bench: Bench) -> None:
     with bench.peers(*ADAPTERS) as peers:
         count = bench.size(COUNT, 50)
         subjects = [puts(bench, *peer, count, SIZE) for peer in peers.items()]
-        bench.compare(ONE, [_raw(bench), *subjects], payload_bytes=SIZE, warm_up=True)
+        bench.compare(
+            ONE,
+            [raw_work(bench, SIZE, bench.size(COUNT, 50)), *subjects],
+            payload_bytes=SIZE,
+            warm_up=True,
+        )
 
 
 def _many(bench: Bench, name: str, peer: Peer) -> Subject:
@@ -43,4 +40,9 @@ def many(bench: Bench) -> None:
     """Answer for 32 at a time."""
     with bench.peers(*ADAPTERS) as peers:
         subjects = [_many(bench, *peer) for peer in peers.items()]
-        bench.compare(MANY, [_raw(bench), *subjects], payload_bytes=SIZE, warm_up=True)
+        bench.compare(
+            MANY,
+            [raw_work(bench, SIZE, bench.size(COUNT, 50)), *subjects],
+            payload_bytes=SIZE,
+            warm_up=True,
+        )

@@ -22,7 +22,11 @@ SEEN = "change seen by a watcher after the ack"
 SAME_ASYNC = "same process, async"
 SAME_SYNC = "same process, threads"
 OTHER = "other process"
+FAN_OUT = "a put that so many watchers see, 32 tasks put"
 COUNT = 200
+WATCHERS = (1, 10, 100)
+FANNED_OUT = 1_000
+PUTTERS = 32
 PAUSE_S = 0.005
 """Between two puts, so that each finds the watcher asleep."""
 DATA_BYTES = 100
@@ -109,6 +113,46 @@ def _in_other_process(path: Path, count: int) -> Taken:
     acked_s = _put_all(path, count)
     seen_s = child.result_of(process)["seen_s"]
     return _taken(acked_s, {int(key): value for key, value in seen_s.items()})
+
+
+async def _fanned_out(path: Path, watchers: int, count: int) -> Taken:
+    """Put by many tasks while so many watchers follow; until all have seen all."""
+    async with objstore.connect(path, sync="never") as store:
+        bucket = await store.object_store(BUCKET, create=True)
+        ready = asyncio.Event()
+        waiting = iter(range(watchers))
+
+        async def follow() -> None:
+            async with bucket.watch(start="new") as watch:
+                if next(waiting) == watchers - 1:
+                    ready.set()
+                seen = 0
+                async for _ in watch:
+                    seen += 1
+                    if seen == count:
+                        return
+
+        async def put(task: int) -> None:
+            for number in range(task, count, PUTTERS):
+                await bucket.put(f"object-{number}", bytes(DATA_BYTES))
+
+        followers = [asyncio.create_task(follow()) for _ in range(watchers)]
+        await ready.wait()
+        busy, started = time.process_time(), time.perf_counter()
+        await asyncio.gather(*map(put, range(PUTTERS)), *followers)
+        elapsed_s = time.perf_counter() - started
+        return Taken(elapsed_s / count, (time.process_time() - busy) / count)
+
+
+def fan_out(bench: Bench) -> None:
+    """Answer for many watchers of one busy bucket."""
+    count = bench.size(FANNED_OUT, 100)
+    for watchers in WATCHERS:
+        taken = [
+            asyncio.run(_fanned_out(bench.folder("watched"), watchers, count))
+            for _ in range(min(3, bench.rounds))
+        ]
+        bench.note(FAN_OUT, "objstore async", taken, x=watchers)
 
 
 def run(bench: Bench) -> None:
