@@ -52,7 +52,7 @@ check: setup ## format, lint, types (two checkers) and import rules
 	$(BIN)/lint-imports
 
 bench: $(BENCH) ## measure, compare with limits and peers, write the report
-	$(BIN)/python -m benchmarks $(NAMES)
+	$(BIN)/python -m benchmarks --publish $(NAMES)
 
 $(BENCH): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.figures import Canary, percentile
 
-APPENDS = 200
+APPENDS_MIN = 20
 APPEND_BYTES = 4096
 LASTS_S = 1.0
 LOOP_STEPS = 200_000
@@ -31,8 +31,8 @@ def _loop_s() -> float:
     return time.perf_counter() - started
 
 
-def canary(directory: Path) -> Canary:
-    """Watch the machine for about a second.
+def canary(directory: Path, lasts_s: float = LASTS_S) -> Canary:
+    """Watch the machine for about a second, or for as long as is said.
 
     The pressure is that of this second only: the averages that the system gives
     would still hold what a benchmark itself did before.
@@ -44,7 +44,7 @@ def canary(directory: Path) -> Canary:
     taken: list[float] = []
     waited_s, started = _waited_s(), time.perf_counter()
     try:
-        while len(taken) < APPENDS or time.perf_counter() - started < LASTS_S:
+        while len(taken) < APPENDS_MIN or time.perf_counter() - started < lasts_s:
             at = time.perf_counter()
             os.write(descriptor, data)
             os.fdatasync(descriptor)
@@ -59,12 +59,12 @@ def canary(directory: Path) -> Canary:
     return Canary(percentile(taken, 0.5), percentile(taken, 0.95), pressure, _loop_s())
 
 
-def quiet_canary(directory: Path, wait_s: float) -> Canary:
+def quiet_canary(directory: Path, wait_s: float, lasts_s: float = LASTS_S) -> Canary:
     """Wait until the machine is quiet, or for so long; give the last look at it."""
     end = time.monotonic() + wait_s
     while True:
         os.sync()
-        seen = canary(directory)
+        seen = canary(directory, lasts_s)
         if seen.is_quiet or time.monotonic() > end:
             return seen
         time.sleep(1.0)

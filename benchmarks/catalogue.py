@@ -37,6 +37,16 @@ class Question:
     """Whether rows of the cost table need it."""
 
     @property
+    def title(self) -> str:
+        """Give the question in its first line, and which part of it this is."""
+        return f"{self.text.splitlines()[0]} {self.part}"
+
+    @property
+    def part(self) -> str:
+        """Say which part of the question this answers."""
+        return (self.run.__doc__ or "").strip()
+
+    @property
     def text(self) -> str:
         """Give the question with its hypothesis, as its file begins."""
         return (sys.modules[self.run.__module__].__doc__ or "").strip()

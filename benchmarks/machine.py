@@ -58,7 +58,7 @@ def facts(directory: Path, packages: Iterable[str]) -> dict[str, Any]:
         "file_system": _file_system(directory.resolve()),
         "versions": {
             "Python": sys.version.split()[0],
-            "OpenSSL": ssl.OPENSSL_VERSION,
+            "OpenSSL": ssl.OPENSSL_VERSION.split()[1],
             "SQLite": sqlite3.sqlite_version,
             **{name: found for name in names if (found := installed(name))},
         },

@@ -36,6 +36,11 @@ def _three(value: float) -> str:
     return f"{value:.3f}"
 
 
+def times(ratio: float) -> str:
+    """Write how many times as much something is."""
+    return f"{_three(ratio)} x"
+
+
 def speed(series: Series) -> str:
     """Write how much goes through."""
     if series.unit != "s" or series.median <= 0:
@@ -57,7 +62,7 @@ def _cells(series: Series, base: Series | None) -> list[str]:
     cpu_s = series.median_cpu_s
     related = ""
     if base is not None and base.median > 0:
-        related = f"{_three(series.median / base.median)} x"
+        related = times(series.median / base.median)
     spread = ""
     if series.spreads:
         spread = f"p99 {amount(series.median_of('p99'), series.unit)}"

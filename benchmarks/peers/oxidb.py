@@ -18,7 +18,7 @@ def _problem() -> str | None:
     try:
         module._find_library()
     except OSError as error:
-        return f"oxidb-embedded: {str(error).splitlines()[0]}"
+        return f"oxidb-embedded: {str(error).partition('. ')[0]}"
     return None
 
 

@@ -19,6 +19,7 @@ PUT, GET, STREAM = "put {} MiB", "get {} MiB as bytes", "get {} MiB streamed"
 PUT_PEERS = (
     "objstore sync",
     "objstore async",
+    "objstore sync, relaxed",
     "NATS synced",
     "NATS",
     "SQLite FULL",
