@@ -34,7 +34,7 @@ ROUNDS, QUICK_ROUNDS = 5, 2
 BROKEN = 1
 WAIT_S = 20.0
 SEED = 1
-WATCH_S, QUICK_WATCH_S = (1.0, 1.0), (0.1, 0.0)
+WATCH_S, QUICK_WATCH_S = (1.5, 1.0), (0.1, 0.0)
 """How long a canary lasts; how long the system has to settle after a question."""
 
 

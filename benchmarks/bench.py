@@ -14,6 +14,8 @@ from benchmarks.figures import Series, Taken, rotated
 from benchmarks.peers import ADAPTERS
 from benchmarks.peers.base import Peer
 
+PIECE_BYTES = 8 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -59,7 +61,12 @@ class Bench:
 
     def random_bytes(self, size_bytes: int) -> bytes:
         """Give a payload that does not compress and is not there yet."""
-        return self.random.randbytes(size_bytes)
+        if size_bytes <= PIECE_BYTES:
+            return self.random.randbytes(size_bytes)
+        # as one piece it would pass what an integer may have
+        whole, rest = divmod(size_bytes, PIECE_BYTES)
+        pieces = [self.random.randbytes(PIECE_BYTES) for _ in range(whole)]
+        return b"".join([*pieces, self.random.randbytes(rest)])
 
     @contextmanager
     def peers(self, *names: str) -> Generator[Mapping[str, Peer]]:

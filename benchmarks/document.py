@@ -237,10 +237,9 @@ def _noise(asked: Mapping[str, Any]) -> str:
     told: list[str] = []
     for when in ("before", "after"):
         seen = asked[when]
-        told.append(
-            f"{when} it an append and fdatasync took {amount(seen['p50_s'], 's')}"
-            f" (p95 {amount(seen['p95_s'], 's')}), CPU pressure {seen['pressure']:.0%}"
-        )
+        sync = f"{amount(seen['p50_s'], 's')} (p95 {amount(seen['p95_s'], 's')})"
+        others = f"CPU pressure {seen['pressure']:.0%}, others used {seen['busy']:.0%}"
+        told.append(f"{when} it an append and fdatasync took {sync}, {others}")
     return "; ".join(told)
 
 

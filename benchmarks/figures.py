@@ -10,6 +10,7 @@ from typing import Any
 
 P95_TO_P50_MAX = 1.5
 PRESSURE_MAX = 0.05
+BUSY_MAX = 0.1
 PARTS = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
 """Percentiles that are kept, so that a distribution can be drawn."""
 
@@ -76,7 +77,9 @@ class Canary:
     """Of an append with fdatasync."""
     p95_s: float
     pressure: float
-    """The part of the time in which somebody waited for a processor."""
+    """The part of the time in which others waited for a processor."""
+    busy: float
+    """The part of all processors that others used."""
     loop_s: float
     """What a fixed loop in Python took."""
 
@@ -84,13 +87,14 @@ class Canary:
     def is_quiet(self) -> bool:
         """Tell whether figures that were taken now count."""
         steady = self.p95_s < P95_TO_P50_MAX * self.p50_s
-        return steady and self.pressure < PRESSURE_MAX
+        return steady and self.pressure < PRESSURE_MAX and self.busy < BUSY_MAX
 
     def __str__(self) -> str:
         quiet = "quiet" if self.is_quiet else "NOT quiet"
         return (
             f"{quiet}: append+fdatasync p50 {self.p50_s * 1e6:.0f} us, p95"
-            f" {self.p95_s * 1e6:.0f} us, CPU pressure {self.pressure:.0%}"
+            f" {self.p95_s * 1e6:.0f} us, CPU pressure {self.pressure:.0%},"
+            f" others use {self.busy:.0%}"
         )
 
 

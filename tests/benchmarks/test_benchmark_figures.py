@@ -15,19 +15,20 @@ from benchmarks.figures import (
 
 
 @pytest.mark.parametrize(
-    ("p50_us", "p95_us", "pressure", "expected"),
+    ("p50_us", "p95_us", "pressure", "busy", "expected"),
     [
-        (100, 149, 0.0, True),
-        (100, 150, 0.0, False),
-        (100, 149, 0.049, True),
-        (100, 149, 0.05, False),
+        (100, 149, 0.0, 0.0, True),
+        (100, 150, 0.0, 0.0, False),
+        (100, 149, 0.049, 0.09, True),
+        (100, 149, 0.05, 0.0, False),
+        (100, 149, 0.0, 0.1, False),
     ],
 )
 def test_quiet_machine_is_steady_and_idle(
-    p50_us: float, p95_us: float, pressure: float, expected: bool
+    p50_us: float, p95_us: float, pressure: float, busy: float, expected: bool
 ) -> None:
-    """A machine is quiet below 1.5 times the p50 and below 5 % of pressure."""
-    seen = Canary(p50_us, p95_us, pressure, 0.0)
+    """A p95 below 1.5 times the p50, pressure below 5 % and others below 10 %."""
+    seen = Canary(p50_us, p95_us, pressure, busy, 0.0)
 
     assert expected == seen.is_quiet
 

@@ -27,7 +27,7 @@ def _series(subject: str, value: float, *, is_limit: bool = False) -> Series:
 
 
 def _result(taken: Sequence[Series], *, is_valid: bool) -> dict[str, Any]:
-    canary = {"p50_s": 1e-4, "p95_s": 3e-4, "pressure": 0.5, "loop_s": 0.0}
+    canary = {"p50_s": 1e-4, "p95_s": 3e-4, "pressure": 0.5, "busy": 0.5, "loop_s": 0.0}
     asked = {
         "text": "What?",
         "part": "Answer.",
