@@ -43,7 +43,8 @@ def _others(lasts_s: float) -> tuple[float, float]:
     time.sleep(lasts_s)
     elapsed_s = time.perf_counter() - started
     pressure = (_waited_s() - waited_s) / elapsed_s
-    return pressure, (_used_s() - used_s) / elapsed_s / (os.cpu_count() or 1)
+    busy = (_used_s() - used_s) / elapsed_s / (os.cpu_count() or 1)
+    return pressure, min(1.0, busy)
 
 
 def _loop_s() -> float:

@@ -29,7 +29,13 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     Raises:
         CalledProcessError: it failed.
     """
-    out, _ = process.communicate(timeout=LIMIT_S)
+    try:
+        out, _ = process.communicate(timeout=LIMIT_S)
+    except BaseException:
+        # whoever is interrupted here leaves nobody behind
+        process.kill()
+        process.wait()
+        raise
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args)
     found: dict[str, Any] = json.loads(out.splitlines()[-1])

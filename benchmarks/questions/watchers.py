@@ -110,7 +110,13 @@ def _in_other_process(path: Path, count: int) -> Taken:
     process = child.start("questions.watchers:followed", path=str(path), count=count)
     assert process.stdout is not None, "asked for"
     process.stdout.readline()
-    acked_s = _put_all(path, count)
+    try:
+        acked_s = _put_all(path, count)
+    except BaseException:
+        # it would wait for changes for ever
+        process.kill()
+        process.wait()
+        raise
     seen_s = child.result_of(process)["seen_s"]
     return _taken(acked_s, {int(key): value for key, value in seen_s.items()})
 
