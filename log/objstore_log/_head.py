@@ -29,8 +29,13 @@ class HeadFile:
 
     def _bytes(self) -> bytes:
         """Look at the file: every look-up does, so it must cost next to nothing."""
-        if self._map is not None:
-            return self._map[:HEAD_BYTES]
+        mapped = self._map
+        if mapped is not None:
+            try:
+                return mapped[:HEAD_BYTES]
+            except ValueError:
+                # another thread has closed it this moment
+                return self._file.read_at(0, HEAD_BYTES)
         return self._file.read_at(0, HEAD_BYTES)
 
     def changed(self) -> bool:
@@ -55,5 +60,8 @@ class HeadFile:
         self.read()
 
     def close(self) -> None:
-        """Close the file; its last bytes stay mapped for readers that are at them."""
+        """Close the file and its map."""
+        mapped, self._map = self._map, None
+        if mapped is not None:
+            mapped.close()
         self._file.close()

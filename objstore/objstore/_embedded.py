@@ -210,7 +210,7 @@ class EmbeddedEngine:
         try:
             found = store.at_hand(bucket)
             return None if found is None else found.peek(name, wait=wait)
-        except (ObjStoreError, OSError):
+        except (ObjStoreError, OSError, UnicodeEncodeError):
             # the long way says it in the words that it needs
             return None
 

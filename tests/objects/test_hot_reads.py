@@ -133,7 +133,7 @@ def test_what_is_not_small_and_plain_goes_the_long_way(
     assert bucket.get("cold") == content
 
 
-@pytest.mark.parametrize("found", ["", 7, None, b"hot", ["hot"]])
+@pytest.mark.parametrize("found", ["", "\ud83d", 7, None, b"hot", ["hot"]])
 def test_name_that_is_none_is_refused_as_ever(
     bucket: ObjectStore, found: object
 ) -> None:
