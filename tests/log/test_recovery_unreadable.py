@@ -58,12 +58,15 @@ def test_only_a_bad_sector_is_passed_over() -> None:
         past_refusals(refuse)(7, 9)
 
 
-def test_segment_with_a_bad_sector_is_not_sealed() -> None:
+def test_segment_with_a_bad_sector_is_not_sealed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its footer would say for good that there is nothing there."""
     active = filled(MemoryStorage())._core.segments.active
     size = active.file.size()
     active.drop_index()
-    active._file = BadSector(active.file, SEGMENT_HEADER_BYTES + 200)
+    bad = BadSector(active.file, SEGMENT_HEADER_BYTES + 200)
+    monkeypatch.setattr(active, "_file", bad)
 
     with pytest.raises(OSError, match="hides records"):
         write_footer(active, size, 3, 0, size)
