@@ -340,8 +340,11 @@ class Segments:
             before = numbers[place - 1].number if place else 0
         marks = marks_in(self.storage.names())
         mark = widened(marks, Mark(before + 1, segment.number))
-        if mark not in marks:
-            self.storage.open(mark.name, create=True).close()
+        # Made anew even where it stands: a directory whose sync was refused once may
+        # keep what it had then for good, and still call the next sync a success.
+        made = f"{mark.name}{TEMPORARY_SUFFIX}"
+        self.storage.open(made, create=True).close()
+        self.storage.replace(made, mark.name)
         self.storage.sync_directory()
         return [
             other
