@@ -146,7 +146,7 @@ class Log:
             assert isinstance(head, Head)
             with core.mutex:
                 core.follow_head(head)
-            core.openers.enter()
+            # no opener yet: whoever has the lock may be the first, and still looking
             return
         try:
             with core.mutex:

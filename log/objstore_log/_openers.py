@@ -20,6 +20,11 @@ class Openers:
         self._storage = storage
         self._lock: Lock | None = None
 
+    @property
+    def has_entered(self) -> bool:
+        """Say whether this process is one of them."""
+        return self._lock is not None
+
     def is_first(self) -> bool:
         """Say whether no process has the log open. Only under the log's lock."""
         lock = self._storage.try_lock(OPENERS_NAME)

@@ -84,7 +84,8 @@ def prepare_tail(core: LogCore, *, is_opening: bool = False) -> None:
     Raises:
         OSError: nothing was lost; the next holder of the lock begins again.
     """
-    _prepare(core, is_opening=is_opening)
+    # who could not look when it opened looks now: the one that did may have died
+    _prepare(core, is_opening=is_opening or not core.openers.has_entered)
     core.openers.enter()
 
 

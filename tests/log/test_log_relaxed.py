@@ -6,13 +6,24 @@ import errno
 
 import pytest
 
+from objstore_log import _takeover
+from objstore_log._core import LogCore
 from objstore_log._format import SEGMENT_RECORDS_MAX
 from objstore_log._memory_storage import MemoryStorage
+from objstore_log._segment import Segment
 from objstore_log.errors import HistoryRewoundError, StorageError
 from objstore_log.testing import CrashStorage
 from objstore_log.testing.crash_trace import Sync
 
-from .harness import EVERYTHING, contents, everything, open_log, opened, put
+from .harness import (
+    EVERYTHING,
+    OpenedLog,
+    contents,
+    everything,
+    open_log,
+    opened,
+    put,
+)
 
 pytestmark = pytest.mark.usefixtures("single_threaded")
 
@@ -131,6 +142,47 @@ def test_opening_beside_a_living_writer_leaves_no_gap() -> None:
         with opened(storage, seed=2, sync="never") as other:
             assert put(other, "c").first_sequence == 3
             assert put(one, "d").first_sequence == 4
+
+
+def test_who_opens_beside_the_first_hides_no_unclean_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is nobody that has the log open while the first one is still looking."""
+    disk = CrashStorage()
+    one = open_log(disk, sync="never")
+    put(one.log, "a")
+    put(one.log, "b")
+    one.abandon()
+    after = disk.kill()
+    beside: list[OpenedLog] = []
+    judge = _takeover._ends_cleanly
+
+    def open_beside(core: LogCore, active: Segment, position: int) -> bool:
+        if not beside:
+            beside.append(open_log(after.process(), seed=3, sync="never"))
+        return judge(core, active, position)
+
+    monkeypatch.setattr(_takeover, "_ends_cleanly", open_beside)
+    with opened(after, seed=2, sync="never") as log:
+        first = put(log, "c").first_sequence
+        assert first > SEGMENT_RECORDS_MAX
+        assert put(beside[0].log, "d").first_sequence == first + 1
+        beside[0].close()
+
+
+def test_who_could_not_look_when_it_opened_looks_before_it_appends() -> None:
+    """The one that held the lock may have died before it had left the gap."""
+    disk = CrashStorage()
+    one = open_log(disk, sync="never")
+    put(one.log, "a")
+    put(one.log, "b")
+    one.abandon()
+    after = disk.kill()
+    lock = after.directory("log").try_lock("lock")
+    assert lock is not None
+    with opened(after.process(), seed=2, sync="never") as log:
+        lock.release()
+        assert put(log, "c").first_sequence > SEGMENT_RECORDS_MAX
 
 
 def test_opening_an_unclean_log_again_and_again_ends_in_peace() -> None:
