@@ -166,7 +166,10 @@ class Disk:
 
     def write_back_some(self, chance: random.Random) -> None:
         """Have a few pages written early, in no order, as a busy kernel does."""
-        files = sorted(self.place.rglob("*.seg")) + sorted(self.place.rglob("head"))
+        files: list[Path] = []
+        # a directory of a deleted bucket may go while they are looked for
+        with suppress(FileNotFoundError):
+            files += sorted([*self.place.rglob("*.seg"), *self.place.rglob("head")])
         for path in chance.sample(files, min(3, len(files))):
             with suppress(FileNotFoundError), path.open("rb") as file:
                 pages = os.fstat(file.fileno()).st_size // PAGE_BYTES + 1
