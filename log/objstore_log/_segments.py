@@ -7,6 +7,7 @@ header, and the rename is the moment at which it fixes its predecessor's usable 
 
 from __future__ import annotations
 
+import errno
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -239,8 +240,17 @@ class Segments:
 
     @property
     def active(self) -> Segment:
-        """Give the last segment."""
-        return self._view[0][-1]
+        """Give the last segment.
+
+        Raises:
+            FileNotFoundError: somebody has removed the log.
+        """
+        segments = self._view[0]
+        if not segments:
+            raise FileNotFoundError(
+                errno.ENOENT, "no segment is left", self.storage.path
+            )
+        return segments[-1]
 
     def get(self, number: int) -> Segment | None:
         """Give the segment with that number, `None` when there is none."""

@@ -143,6 +143,19 @@ def test_listings_that_never_agree_call_nothing_lost(
     assert [record.key for record in everything(log)] == [b"a", b"b", b"c"]
 
 
+def test_log_that_is_removed_while_it_is_made_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its last segment is a file that is not there, as for every other reader."""
+    log = filled(MemoryStorage())
+    segments = log._core.segments
+    monkeypatch.setattr(segments.storage, "names", list)
+    segments.refresh()
+
+    with pytest.raises(FileNotFoundError):
+        _ = segments.active
+
+
 def test_segment_that_is_marked_is_marked_once() -> None:
     """A reclaimer that was killed behind its mark is followed by another."""
     segments = filled(MemoryStorage())._core.segments
