@@ -311,8 +311,8 @@ def _create_first(core: LogCore, head: Head | None) -> None:
         NewSegment(number, last + 1, 0, 0, last, _flags(core)), ()
     )
     core.enter(created.segment)
-    if head is not None:
-        # every segment before it is missing
+    if head is not None and created.segment.name in core.storage.names():
+        # every segment before it is missing, and the log is not being removed
         core.segments.refresh()
     publish(core)
 
