@@ -33,6 +33,16 @@ def syncs(disk: CrashStorage) -> int:
     return sum(isinstance(item, Sync) and ".seg" in item.name for item in disk.trace)
 
 
+def killed_with_two_unsynced() -> CrashStorage:
+    """Give the disk of a relaxed log whose process was killed behind two appends."""
+    disk = CrashStorage()
+    one = open_log(disk, sync="never")
+    put(one.log, "a")
+    put(one.log, "b")
+    one.abandon()
+    return disk.kill()
+
+
 def test_appends_are_seen_before_they_are_durable() -> None:
     """Only the first of a segment is synced, so that an end can be told from a loss."""
     disk = CrashStorage()
@@ -115,12 +125,7 @@ def test_cursor_in_the_gap_is_told() -> None:
 
 def test_gap_is_kept_by_every_process_and_at_reopening() -> None:
     """Numbers behind the gap go on, for whoever opens the log."""
-    disk = CrashStorage()
-    one = open_log(disk, sync="never")
-    put(one.log, "a")
-    put(one.log, "b")
-    one.abandon()
-    disk = disk.kill()
+    disk = killed_with_two_unsynced()
     first = open_log(disk, seed=2, sync="never")
     second = open_log(disk.process(), seed=3, sync="never")
     low = put(second.log, "c").first_sequence
@@ -148,12 +153,7 @@ def test_who_opens_beside_the_first_hides_no_unclean_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is nobody that has the log open while the first one is still looking."""
-    disk = CrashStorage()
-    one = open_log(disk, sync="never")
-    put(one.log, "a")
-    put(one.log, "b")
-    one.abandon()
-    after = disk.kill()
+    after = killed_with_two_unsynced()
     beside: list[OpenedLog] = []
     judge = _takeover._ends_cleanly
 
@@ -172,12 +172,7 @@ def test_who_opens_beside_the_first_hides_no_unclean_end(
 
 def test_who_could_not_look_when_it_opened_looks_before_it_appends() -> None:
     """The one that held the lock may have died before it had left the gap."""
-    disk = CrashStorage()
-    one = open_log(disk, sync="never")
-    put(one.log, "a")
-    put(one.log, "b")
-    one.abandon()
-    after = disk.kill()
+    after = killed_with_two_unsynced()
     lock = after.directory("log").try_lock("lock")
     assert lock is not None
     with opened(after.process(), seed=2, sync="never") as log:
@@ -187,12 +182,7 @@ def test_who_could_not_look_when_it_opened_looks_before_it_appends() -> None:
 
 def test_opening_an_unclean_log_again_and_again_ends_in_peace() -> None:
     """A gap is left once, not at every opening."""
-    disk = CrashStorage()
-    one = open_log(disk, sync="never")
-    put(one.log, "a")
-    put(one.log, "b")
-    one.abandon()
-    disk = disk.kill()
+    disk = killed_with_two_unsynced()
     counts: list[int] = []
     for seed in range(2, 7):
         with opened(disk, seed=seed, sync="never") as log:
