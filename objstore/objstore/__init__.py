@@ -19,7 +19,6 @@ from objstore._names import (
     OBJ_STREAM_TEMPLATE,
     VALID_BUCKET_RE,
 )
-from objstore._operations_restore import restore_backup
 from objstore._operations_write import PutOptions
 from objstore._reader import ObjectReader
 from objstore._store import Store, connect
@@ -44,6 +43,7 @@ from objstore._watch import AwaitedWatch
 from objstore._writer import ObjectWriter
 from objstore.blocking import open as open
 from objstore.errors import *  # noqa: F403 - that module lists its public names
+from objstore.transfer import restore_backup
 
 __all__ = [
     "DEFAULT_CHUNK_SIZE",

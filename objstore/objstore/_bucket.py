@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from anyio import ResourceGuard
 
 from objstore import _operations_bucket as buckets
-from objstore import _operations_export as exports
-from objstore import _operations_import as imports
 from objstore import _operations_list as lists
 from objstore import _operations_read as reads
 from objstore import _operations_verify as checks
@@ -27,6 +25,7 @@ from objstore._types import (
 )
 from objstore._watch import AsyncWatch
 from objstore._watch_steps import OnGap, WatchStart, watch_options
+from objstore.transfer import export_tree, import_tree
 
 if TYPE_CHECKING:
     import builtins
@@ -397,7 +396,7 @@ class ObjectStore(BucketWrites):
             report = await bucket.export_tree("./tree")
             assert not report.skipped
         """
-        steps = exports.export_tree(
+        steps = export_tree(
             self._scope,
             os.fsdecode(directory),
             prefix,
@@ -437,7 +436,7 @@ class ObjectStore(BucketWrites):
             report = await bucket.import_tree("./tree", "again/")
             assert not report.damaged
         """
-        steps = imports.import_tree(
+        steps = import_tree(
             self._scope,
             os.fsdecode(directory),
             prefix,

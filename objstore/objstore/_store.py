@@ -21,7 +21,6 @@ from objstore._config import (
 from objstore._engine import Capability, Engine, GetMetrics, Steps
 from objstore._handles import AsyncSession, Handle, Session
 from objstore._loop_wake import in_thread
-from objstore._operations_backup import backup_store
 from objstore._operations_retention import run_retention
 from objstore._operations_write import Progress
 from objstore._schedule import SCRUB_BYTES_PER_S, RetentionSchedule, ScrubSchedule
@@ -33,6 +32,7 @@ from objstore._types import (
     VerifyReport,
 )
 from objstore.errors import BadStoreError, NotSupportedError
+from objstore.transfer import backup_store
 
 DEFAULT_URL = "./objstore-data"
 RETENTION_INTERVAL_S = 60

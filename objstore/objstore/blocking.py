@@ -12,7 +12,6 @@ from objstore import _store
 from objstore._blocking_bucket import ObjectReader, ObjectStore, ObjectWriter
 from objstore._config import ObjectStoreConfig, Sync
 from objstore._handles import Session, twin
-from objstore._operations_restore import restore_backup_blocking as restore_backup
 from objstore._schedule import SCRUB_BYTES_PER_S
 from objstore._store import (
     RETENTION_INTERVAL_S,
@@ -24,6 +23,7 @@ from objstore._store import (
 )
 from objstore._types import Duration
 from objstore._watch import BlockingWatch as Watch
+from objstore.transfer import restore_backup_blocking as restore_backup
 
 __all__ = [
     "ObjectReader",

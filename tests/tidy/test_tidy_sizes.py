@@ -19,6 +19,7 @@ APART = (
     "objstore/objstore/cli/",
     "objstore/objstore/s3/",
     "objstore/objstore/server",
+    "objstore/objstore/transfer/",
 )
 
 NO_CODE = {
@@ -91,7 +92,8 @@ def test_files_are_short(sources: Mapping[str, str]) -> None:
         ("log/objstore_log/", 7_500),
         ("log/objstore_log/testing/", 1_000),
         ("watch/objstore_watch/", 1_500),
-        ("objstore/objstore/", 10_900),
+        ("objstore/objstore/", 10_500),
+        ("objstore/objstore/transfer/", 2_000),
     ],
 )
 def test_package_keeps_its_size(
@@ -99,7 +101,7 @@ def test_package_keeps_its_size(
 ) -> None:
     """A package keeps its size, in lines of code.
 
-    Decisions 0001, 0005, 0008, 0009, 0011 and 0012 say why these.
+    Decisions 0001, 0005, 0008, 0009, 0011, 0012 and 0018 say why these.
     """
     others = tuple(face for face in APART if face != package)
     lines = sum(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from objstore._tree_names import beside_directory, name_of, parts_of
+from objstore.transfer._tree_names import beside_directory, name_of, parts_of
 
 HOSTILE = st.text(
     st.one_of(

@@ -14,7 +14,7 @@ from tests.trees.test_tree_names import HOSTILE
 
 import objstore
 from objstore import BusyError, ObjectInfo, StorageError, blocking
-from objstore._tree_files import Tree
+from objstore.transfer._tree_files import Tree
 
 MANIFEST = ".objstore-export.jsonl"
 

@@ -17,9 +17,6 @@ from objstore._links import Version
 from objstore._operations_list import Query, check_query, next_infos
 from objstore._operations_read import consume, read_version
 from objstore._operations_write import Progress
-from objstore._tree_files import Hashing, Tree, refusals
-from objstore._tree_lines import Line, line_of, time_of
-from objstore._tree_names import beside_directory, name_of, parts_of
 from objstore._types import EPOCH, ObjectInfo, TreeReport
 from objstore.errors import (
     CorruptionError,
@@ -27,6 +24,9 @@ from objstore.errors import (
     ObjectNotFoundError,
     ObjStoreError,
 )
+from objstore.transfer._tree_files import Hashing, Tree, refusals
+from objstore.transfer._tree_lines import Line, line_of, time_of
+from objstore.transfer._tree_names import beside_directory, name_of, parts_of
 
 _IN_THE_WAY: Final = frozenset(
     {

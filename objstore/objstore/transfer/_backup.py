@@ -15,13 +15,6 @@ from typing import Final
 
 from objstore import _engine as ops
 from objstore import _engine_backup as backup_ops
-from objstore._backup_target import (
-    BackupTarget,
-    CopiedLog,
-    CopiedSegment,
-    Manifest,
-    refusals,
-)
 from objstore._drivers import Shielded
 from objstore._effects import Blocking
 from objstore._engine import Engine, FrozenBucket, FrozenRegistry, Steps, call
@@ -29,6 +22,13 @@ from objstore._operations_write import Progress
 from objstore._ranges import whole
 from objstore._types import BackupReport, Damage
 from objstore.errors import BadStoreError, BucketNotFoundError, CorruptionError
+from objstore.transfer._backup_target import (
+    BackupTarget,
+    CopiedLog,
+    CopiedSegment,
+    Manifest,
+    refusals,
+)
 from objstore_log import (
     FrozenLog,
     FrozenSegment,

@@ -11,16 +11,16 @@ from typing import Any, Final, TypeVar, cast
 from objstore import _drivers
 from objstore import _engine as ops
 from objstore import _engine_backup as backup_ops
-from objstore._backup_target import refusals
 from objstore._drivers import Shielded
 from objstore._effects import Blocking, Effect
 from objstore._engine import Engine, Steps, call
-from objstore._operations_backup import Copying, copy_segment
 from objstore._operations_verify import verify_store
 from objstore._operations_write import Progress
-from objstore._restore_place import RestorePlace
 from objstore._types import BackupReport, Damage
 from objstore.errors import ObjStoreError
+from objstore.transfer._backup import Copying, copy_segment
+from objstore.transfer._backup_target import refusals
+from objstore.transfer._restore_place import RestorePlace
 from objstore_log import write_head
 
 T = TypeVar("T")

@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from objstore._backup_target import (
+from objstore._engine import Engine
+from objstore._store_directory import LOGS_NAME, STORE_NAME
+from objstore.errors import BusyError, StorageError, StoreNotFoundError
+from objstore.transfer._backup_target import (
     LOCK_NAME,
     bad_place,
     check_apart,
@@ -17,9 +20,6 @@ from objstore._backup_target import (
     sync_directory,
     write_synced,
 )
-from objstore._engine import Engine
-from objstore._store_directory import LOGS_NAME, STORE_NAME
-from objstore.errors import BusyError, StorageError, StoreNotFoundError
 from objstore_log import (
     STORE_BYTES,
     FileStorage,

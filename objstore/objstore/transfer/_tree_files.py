@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from objstore._digest import digest_text
-from objstore._tree_lines import Line, decode_lines, encode_head, encode_line
-from objstore._tree_names import OWN_PREFIX
 from objstore.errors import BusyError, ObjStoreError, StorageError
+from objstore.transfer._tree_lines import Line, decode_lines, encode_head, encode_line
+from objstore.transfer._tree_names import OWN_PREFIX
 
 MANIFEST_NAME: Final = f"{OWN_PREFIX}export.jsonl"
 PART_NAME: Final = f"{OWN_PREFIX}export.part"

@@ -16,18 +16,11 @@ from objstore._effects import Blocking
 from objstore._engine import Steps, call
 from objstore._expiry import Scope
 from objstore._names import check_object_name
-from objstore._operations_export import (
-    Tally,
-    has_digest,
-    nanoseconds_since_1970,
-)
 from objstore._operations_list import check_query
 from objstore._operations_names import put_link, update_meta
 from objstore._operations_read import get_info
 from objstore._operations_write import Progress, PutOptions, put
 from objstore._sources import source_of
-from objstore._tree_files import Tree, refusals
-from objstore._tree_lines import MTIME_KEY, Line
 from objstore._types import EPOCH, ObjectInfo, ObjectLink, ObjectMeta, TreeReport
 from objstore.errors import (
     BadObjectMetaError,
@@ -35,6 +28,13 @@ from objstore.errors import (
     ObjectAlreadyExists,
     ObjectNotFoundError,
 )
+from objstore.transfer._export import (
+    Tally,
+    has_digest,
+    nanoseconds_since_1970,
+)
+from objstore.transfer._tree_files import Tree, refusals
+from objstore.transfer._tree_lines import MTIME_KEY, Line
 
 PAGE: Final = 200
 _ASIDE: Final = "%"
