@@ -30,7 +30,7 @@ from objstore_log._posix import (
     sync_data,
     sync_names,
 )
-from objstore_log._storage import Buffer
+from objstore_log._storage import Buffer, File
 
 _BUFFERS_MAX = 1024
 """Buffers in one `pwritev`: the smallest IOV_MAX of the supported systems."""
@@ -167,6 +167,10 @@ class PosixFile:
         if os.fstat(self._descriptor).st_nlink > 1:
             return False
         return punch_hole(self._descriptor, position, length)
+
+    def is_of(self, found: os.stat_result) -> bool:
+        """Say whether it is that file which is open."""
+        return os.path.samestat(os.fstat(self._descriptor), found)
 
     def clone(self, source: PosixFile, length: int) -> bool:
         """Become the beginning of another file, sharing its blocks where possible.
@@ -323,6 +327,13 @@ class FileStorage:
 
     def replace(self, source: str, target: str) -> None:
         self._join(source).replace(self._join(target))
+
+    def is_named(self, file: File) -> bool:
+        try:
+            found = self._join(file.name).stat()
+        except FileNotFoundError:
+            return False
+        return isinstance(file, PosixFile) and file.is_of(found)
 
     def remove(self, name: str) -> None:
         self._join(name).unlink()

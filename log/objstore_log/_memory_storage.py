@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Literal, TypeAlias
 
 from objstore_log._plain_name import check_plain_name
-from objstore_log._storage import Buffer
+from objstore_log._storage import Buffer, File
 
 _BLOCK_BYTES = 4096
 
@@ -174,6 +174,10 @@ class MemoryFile:
             self._check(0, 0)
             return self._inode.stored_bytes()
 
+    def is_of(self, node: Node | None) -> bool:
+        """Say whether it is that file which is open."""
+        return node is self._inode
+
     def try_lock(self, *, shared: bool) -> bool:
         with self._guard:
             self._check(0, 0)
@@ -248,6 +252,11 @@ class MemoryStorage:
             if isinstance(node, Directory) or isinstance(replaced, Directory):
                 raise system_error(errno.EISDIR, target)
             self._change("replace", target, node, source)
+
+    def is_named(self, file: File) -> bool:
+        with self._guard:
+            node = self._directory.entries.get(file.name)
+            return isinstance(file, MemoryFile) and file.is_of(node)
 
     def remove(self, name: str) -> None:
         with self._guard:

@@ -1,8 +1,6 @@
 """Mending what carries records: headers and footers of segments that are finished.
 
-A segment is written once, so that it is never mended in place: a copy of it, byte for
-byte but for what is mended, takes its name. Whoever has the old file open goes on
-reading it; it holds the same records at the same positions.
+A copy of the segment, byte for byte but for what is mended, takes its name.
 """
 
 from __future__ import annotations
@@ -25,16 +23,13 @@ from objstore_log._format import (
 )
 from objstore_log._record import STRUCTURAL_KINDS
 from objstore_log._refusals import refusals
+from objstore_log._renewal import renew_file
 from objstore_log._scan import Damage, past_refusals
-from objstore_log._segment import SEGMENT_SUFFIX, Segment
-from objstore_log._segments import TEMPORARY_SUFFIX
+from objstore_log._segment import Segment
 from objstore_log._space import RECLAIM_LOCK_NAME
-from objstore_log._storage import Buffer, File
+from objstore_log._storage import Buffer
 from objstore_log.errors import BusyError
 
-COPY_BYTES: Final = 1024 * 1024
-BLOCK_BYTES: Final = 4 * 1024
-"""Blocks of zeros of this size stay holes."""
 ALONE_WAIT_S: Final = 30.0
 """How long it waits for the retention of another process."""
 _PAUSE_S: Final = 0.01
@@ -124,21 +119,13 @@ class Mender:
             end = usable
         if footer is None:
             return False
-        storage = self._core.storage
-        temporary = segment.name.removesuffix(SEGMENT_SUFFIX) + TEMPORARY_SUFFIX
-        if temporary in storage.names():
-            storage.remove(temporary)
-        file = storage.open(temporary, create=True)
-        try:
-            file.write_at(0, [encode_segment_header(header)])
-            _copy(segment.file, file, end)
-            if footer:
-                file.write_at(end, footer)
-            file.sync()
-        finally:
-            file.close()
-        storage.replace(temporary, segment.name)
-        storage.sync_directory()
+        renew_file(
+            segment,
+            segment.file.read_at,
+            end,
+            header=encode_segment_header(header),
+            footer=footer,
+        )
         with self._core.mutex:
             self._core.segments.renew(segment)
         return True
@@ -174,18 +161,3 @@ def _whole_header(segment: Segment) -> SegmentHeader | None:
         return decoded.header
     footer = segment.footer
     return None if footer is None else footer.header
-
-
-def _copy(source: File, target: File, end: int) -> None:
-    """Copy what lies behind the header, leaving blocks of zeros out."""
-    position = SEGMENT_HEADER_BYTES
-    while position < end:
-        piece = source.read_at(position, min(COPY_BYTES, end - position))
-        if not piece:
-            return
-        for start in range(0, len(piece), BLOCK_BYTES):
-            block = piece[start : start + BLOCK_BYTES]
-            is_last = position + start + len(block) >= end
-            if is_last or block.count(0) < len(block):
-                target.write_at(position + start, [block])
-        position += len(piece)

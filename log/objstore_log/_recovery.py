@@ -81,6 +81,8 @@ class Tail(NamedTuple):
 
     is_sealed: bool
     """It ends in a valid footer."""
+    has_unproven_name: bool
+    """Its name was made to last just now: others may have the old file open."""
     is_poisoned: bool
     """A sync of this file failed once; what it holds above the point is unproven."""
     has_bytes_above_written: bool
@@ -95,6 +97,7 @@ class Tail(NamedTuple):
 
 class _TailRow(NamedTuple):
     is_sealed: bool | None
+    has_unproven_name: bool | None
     is_poisoned: bool | None
     has_bytes_above_written: bool | None
     is_shorter_than_written: bool | None
@@ -104,14 +107,15 @@ class _TailRow(NamedTuple):
 
 
 TAIL_TABLE: Final = (
-    #        sealed poison above shorter undurable alive
-    _TailRow(True, None, None, None, None, None, TailAction.ROLL),
-    _TailRow(False, True, None, None, None, None, TailAction.RELOG),
-    _TailRow(False, False, True, None, None, None, TailAction.RELOG),
-    _TailRow(False, False, False, True, None, None, TailAction.RELOG),
-    _TailRow(False, False, False, False, True, False, TailAction.RELOG),
-    _TailRow(False, False, False, False, True, True, TailAction.CONTINUE),
-    _TailRow(False, False, False, False, False, None, TailAction.CONTINUE),
+    #        sealed name poison above shorter undurable alive
+    _TailRow(True, None, None, None, None, None, None, TailAction.ROLL),
+    _TailRow(False, True, None, None, None, None, None, TailAction.RELOG),
+    _TailRow(False, False, True, None, None, None, None, TailAction.RELOG),
+    _TailRow(False, False, False, True, None, None, None, TailAction.RELOG),
+    _TailRow(False, False, False, False, True, None, None, TailAction.RELOG),
+    _TailRow(False, False, False, False, False, True, False, TailAction.RELOG),
+    _TailRow(False, False, False, False, False, True, True, TailAction.CONTINUE),
+    _TailRow(False, False, False, False, False, False, None, TailAction.CONTINUE),
 )
 
 

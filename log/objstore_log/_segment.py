@@ -82,6 +82,8 @@ class Segment:
         self.damages: list[Damage] = []
         self.pins = 0
         """How many readers of this process hold the file."""
+        self.is_own = False
+        """This process has made it, and its name durable."""
         self._is_guessed = False
         self._fallback_marker = fallback_marker
         self._file: File | None = None

@@ -434,6 +434,7 @@ class Segments:
             raise
         self._refused.pop(name, None)
         segment = Segment(self.storage, self.log_id, new.number, new.first_sequence)
+        segment.is_own = True
         index = SegmentIndex()
         for batch in encoded:
             batch.add_to(index)

@@ -142,6 +142,10 @@ class Storage(Protocol):
         """Rename a file atomically over whatever the target was."""
         ...
 
+    def is_named(self, file: File) -> bool:
+        """Say whether the name of an open file of this directory still means it."""
+        ...
+
     def remove(self, name: str) -> None:
         """Remove a file; open handles keep reading it."""
         ...

@@ -35,6 +35,7 @@ from objstore_log._recovery import (
     judge_damage,
     judge_tail,
 )
+from objstore_log._renewal import has_lasting_name, make_name_last
 from objstore_log._scan import (
     Batch,
     Damage,
@@ -98,17 +99,21 @@ def _prepare(core: LogCore, *, is_opening: bool) -> None:
         return
     active = core.segments.active
     own_head = _if_of(active, head)
-    if own_head is None:
-        # its creator may have died before the name was durable
-        core.storage.sync_directory()
-    elif not is_opening and _is_untouched(core, active, own_head):
+    is_unproven = own_head is None and not has_lasting_name(active)
+    if is_unproven:
+        active = make_name_last(core.segments, active)
+    elif (
+        own_head is not None
+        and not is_opening
+        and _is_untouched(core, active, own_head)
+    ):
         return
     written, durable = _published_ends(core, active, own_head)
     core.read_on(active.number, durable)
     if own_head is not None:
         core.claim(own_head.durable_sequence)
     end = written
-    action = _judge(core, active, head, written, durable)
+    action = _judge(core, active, head, (written, durable), is_unproven=is_unproven)
     if action is TailAction.ROLL:
         _roll_sealed(core, active)
         return
@@ -212,13 +217,20 @@ def _sequence_at(
 
 
 def _judge(
-    core: LogCore, active: Segment, newest: Head | None, written: int, durable: int
+    core: LogCore,
+    active: Segment,
+    newest: Head | None,
+    ends: tuple[int, int],
+    *,
+    is_unproven: bool,
 ) -> TailAction:
     head = _if_of(active, newest)
+    written, durable = ends
     size = active.file.size()
     above = written > durable
     tail = Tail(
         is_sealed=active.footer is not None,
+        has_unproven_name=is_unproven,
         is_poisoned=head is not None and head.poison == STATE_POISONED,
         has_bytes_above_written=size > written,
         is_shorter_than_written=size < written,

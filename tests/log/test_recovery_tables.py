@@ -18,7 +18,7 @@ from objstore_log._recovery import (
 )
 
 PLACES = [Place(*facts) for facts in itertools.product([False, True], repeat=3)]
-TAILS = [Tail(*facts) for facts in itertools.product([False, True], repeat=6)]
+TAILS = [Tail(*facts) for facts in itertools.product([False, True], repeat=7)]
 
 
 def _matches(row: tuple[object, ...], facts: tuple[bool, ...]) -> bool:
@@ -78,6 +78,7 @@ def test_only_a_proven_tail_is_continued(tail: Tail) -> None:
     is_proven = not tail.has_batches_above_durable or tail.writers_alive
     is_plain = not (
         tail.is_sealed
+        or tail.has_unproven_name
         or tail.is_poisoned
         or tail.has_bytes_above_written
         or tail.is_shorter_than_written

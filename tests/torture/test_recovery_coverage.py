@@ -19,6 +19,7 @@ RECOVERY = [
     "_openers",
     "_progress",
     "_recovery",
+    "_renewal",
     "_replay",
     "_scan",
     "_seal",

@@ -152,6 +152,17 @@ def check_replace_takes_the_place_of_the_target(storage: Storage) -> None:
     _raises(FileNotFoundError, lambda: storage.replace("a", "b"), "missing source")
 
 
+def check_name_means_the_file_that_has_it_now(storage: Storage) -> None:
+    """An open file is named until another takes its name, or nothing has it."""
+    old, new = _file(storage, "a", b"same"), _file(storage, "b", b"same")
+    _equal((storage.is_named(old), storage.is_named(new)), (True, True), "named")
+    storage.replace("b", "a")
+    _holds(not storage.is_named(old), "a replaced file is not named")
+    _holds(storage.is_named(storage.open("a")), "its replacement is named")
+    storage.remove("a")
+    _holds(not storage.is_named(old), "a removed file is not named")
+
+
 def check_removed_file_stays_readable(storage: Storage) -> None:
     """A removed name is gone, its open handles read on."""
     file = _file(storage, "a", b"kept")
@@ -278,6 +289,7 @@ STORAGE_CHECKS: tuple[Callable[[Storage], None], ...] = (
     check_syncs_and_hints_change_nothing,
     check_punched_range_reads_as_zeros,
     check_replace_takes_the_place_of_the_target,
+    check_name_means_the_file_that_has_it_now,
     check_removed_file_stays_readable,
     check_directories_nest,
     check_files_and_directories_differ,
