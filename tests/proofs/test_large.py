@@ -94,8 +94,9 @@ def test_million_objects_are_put_listed_and_reopened(
     second, last = put["rates"][1], put["rates"][-1]
     with capsys.disabled():
         print(  # noqa: T201 - figures for the reader
-            f"\n1,000,000 puts: {second:,.0f}/s in the second tenth, {last:,.0f}/s in"
-            f" the last, peak {put['peak'] / MIB:.0f} MiB; open and get"
+            f"\n1,000,000 puts: {second:,.0f} a second of processor time in the second"
+            f" tenth, {last:,.0f} in the last,"
+            f" peak {put['peak'] / MIB:.0f} MiB; open and get"
             f" {opened['opened_s'] * 1_000:.0f} ms, +{opened['more'] / MIB:.1f} MiB;"
             f" listed in {opened['listed_s']:.1f} s, a page of 1,000 in"
             f" {opened['median_page_s'] * 1_000:.1f} ms,"
