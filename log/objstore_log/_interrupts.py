@@ -10,14 +10,24 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from types import FrameType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
-SIGNALS: Final = (signal.SIGALRM, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+# Those behind the functions of `signal`, which make enums of all that they give: every
+# synchronous put swaps handlers twice.
+_native: Final = sys.modules["_signal"]
+_get: Final[Callable[[int], Any]] = _native.getsignal
+_set: Final[Callable[[int, Any], Any]] = _native.signal
+SIGNALS: Final = tuple(
+    int(number)
+    for number in (signal.SIGALRM, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+)
 """Those whose handlers are known to raise; given back in this order, Ctrl-C last."""
 
 
@@ -36,18 +46,19 @@ class _Uninterrupted:
         self._depth = 0
         self._previous: dict[int, _Handler] = {}
         self._pending: list[_Noted] = []
+        self._main = threading.main_thread().ident
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_anew)
 
     def __enter__(self) -> None:
-        if not _is_main():
+        if get_ident() != self._main:
             return
         if not self._depth:
             self._take()
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        if not _is_main() or not self._depth:
+        if get_ident() != self._main or not self._depth:
             return
         self._depth -= 1
         if not self._depth:
@@ -58,7 +69,7 @@ class _Uninterrupted:
 
         Raises what they raise. Only where an exception tears nothing apart.
         """
-        if not _is_main() or not self._pending:
+        if get_ident() != self._main or not self._pending:
             return
         noted = self._pending.pop(0)
         try:
@@ -71,11 +82,11 @@ class _Uninterrupted:
         self._pending.clear()
         try:
             for number in SIGNALS:
-                handler = signal.getsignal(number)
+                handler = _get(number)
                 # what is not callable is the system's own: it kills, or does nothing
                 if callable(handler) and handler != self._note:
                     self._previous[number] = handler
-                    signal.signal(number, self._note)
+                    _set(number, self._note)
         except ValueError:
             # a subinterpreter: no handler runs in it
             return
@@ -96,20 +107,18 @@ class _Uninterrupted:
 
     def _restore(self, number: int) -> None:
         if number in self._previous:
-            signal.signal(number, self._previous[number])
+            _set(number, self._previous[number])
             # behind it: a signal that comes in between is noted with its handler
             del self._previous[number]
 
     def _begin_anew(self) -> None:
         """Forget, in a forked child, the section that another thread was in."""
+        # the thread that forked is the child's main one
+        self._main = threading.main_thread().ident
         for number in list(self._previous):
             self._restore(number)
         self._depth = 0
         self._pending.clear()
-
-
-def _is_main() -> bool:
-    return threading.get_ident() == threading.main_thread().ident
 
 
 uninterrupted: Final = _Uninterrupted()
