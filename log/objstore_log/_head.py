@@ -56,8 +56,14 @@ class HeadFile:
 
     def publish(self, head: Head) -> None:
         """Write the next slot; not synced, because the head is only a lower bound."""
-        self._file.write_at(slot_position(head.generation), [encode_head_slot(head)])
-        self.read()
+        position, slot = slot_position(head.generation), encode_head_slot(head)
+        self._file.write_at(position, [slot])
+        raw = self._bytes()
+        if raw[position : position + len(slot)] == slot and len(raw) == HEAD_BYTES:
+            # what was just encoded need not be decoded
+            self.newest, self._raw = head, raw
+        else:
+            self.read()
 
     def close(self) -> None:
         """Close the file and its map."""
