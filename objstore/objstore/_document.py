@@ -223,13 +223,20 @@ def _read_link(link: Mapping[str, object]) -> ObjectLink | None:
 # --- what users see ---------------------------------------------------------------
 
 
-def info_of(bucket: str, stored: StoredMeta) -> ObjectInfo:
+def info_of(
+    bucket: str, stored: StoredMeta, document: Document | None = None
+) -> ObjectInfo:
     """Give an object as users see it.
+
+    Args:
+        bucket: The bucket's name.
+        stored: Its meta.
+        document: What `decode_document` gives for it, where that is known already.
 
     Raises:
         BadObjectMetaError: its document cannot be read.
     """
-    return ObjectInfo(**_info_fields(bucket, stored))
+    return ObjectInfo(**_info_fields(bucket, stored, document))
 
 
 def change_of(bucket: str, stored: StoredMeta | BucketChange) -> Change:
@@ -240,8 +247,11 @@ def change_of(bucket: str, stored: StoredMeta | BucketChange) -> Change:
     return Change(**_info_fields(bucket, stored), kind=stored.change)
 
 
-def _info_fields(bucket: str, stored: StoredMeta) -> dict[str, Any]:
-    document = decode_document(stored.document)
+def _info_fields(
+    bucket: str, stored: StoredMeta, document: Document | None = None
+) -> dict[str, Any]:
+    if document is None:
+        document = decode_document(stored.document)
     headers = {name: ", ".join(values) for name, values in document.headers.items()}
     link = document.link
     chunk_bytes = document.chunk_bytes or stored.chunk_bytes or DEFAULT_CHUNK_SIZE

@@ -95,10 +95,12 @@ def resolve_meta(
         link = str(said.options.link)
         hint = "make links with add_link(), add_bucket_link() or update_meta()"
         raise bad_meta("options.link", link, "is given with content", hint)
+    blank = Document(check_object_name(name), bucket, chunk_bytes=chunk_bytes)
+    if meta is None and guessed is None and not given:
+        return PutMeta(blank, chunk_bytes, None)
     said = replace(said, name=None, **given)
     if guessed is not None:
         said = _completed(said, guessed)
-    blank = Document(check_object_name(name), bucket, chunk_bytes=chunk_bytes)
     return PutMeta(merge_meta(blank, said), chunk_bytes, check_ttl(said.ttl))
 
 

@@ -19,7 +19,7 @@ from weakref import finalize
 
 from objstore._config import ObjectStoreConfig, nanoseconds_of
 from objstore._digest import digest_text, parse_digest
-from objstore._document import encode_document, info_of
+from objstore._document import Document, encode_document, info_of
 from objstore._drivers import Shielded
 from objstore._effects import Blocking, HashAhead, ReadSource, Source, compute
 from objstore._engine import (
@@ -246,7 +246,8 @@ class Put:
             yield from self._hashing.hashed_below(1)
             digest = self._hashing.digest()
             self._check_digest(digest)
-        meta = self._meta(digest)
+        document = self._document(digest)
+        meta = self._meta(document)
 
         def build(before: Mapping[str, Standing]) -> Sequence[Chunk | Meta]:
             self._check(before[self._name])
@@ -255,7 +256,7 @@ class Put:
         self._is_committing = True
         result = yield from change(self._scope, (self._name,), build)
         self._end()
-        return info_of(self._scope.bucket, result.metas[-1])
+        return info_of(self._scope.bucket, result.metas[-1], document)
 
     def _end(self) -> None:
         if self._forgotten is not None:
@@ -272,15 +273,18 @@ class Put:
                 stored=False,
             )
 
-    def _meta(self, digest: bytes) -> Meta:
+    def _document(self, digest: bytes) -> Document:
         upload = self._upload
-        document = replace(
+        return replace(
             self._request.meta.document,
             nuid=nuid_text(upload.nuid),
             size=upload.size,
             chunks=upload.count,
             digest=digest,
         )
+
+    def _meta(self, document: Document) -> Meta:
+        upload = self._upload
         return Meta(
             name=self._name,
             document=encode_document(document),
