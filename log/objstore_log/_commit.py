@@ -103,7 +103,7 @@ class Committer:
 
     def try_lock(self) -> Lock | None:
         """Take the log's lock if nobody has it."""
-        return self._core.storage.try_lock(LOCK_NAME)
+        return self._core.storage.try_lock(LOCK_NAME, is_kept=True)
 
     def _take_lock(self, is_wanted: Callable[[], bool], *, is_limited: bool) -> Lock:
         core = self._core

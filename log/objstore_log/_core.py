@@ -342,6 +342,7 @@ class LogCore:
         """Close files and catalog, whichever of them fails."""
         self.is_closed = True
         with ExitStack() as closing:
+            closing.callback(self.storage.close)
             closing.callback(self.openers.leave)
             closing.callback(self.catalog.close)
             closing.callback(self.head_file.close)

@@ -45,7 +45,7 @@ _RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 # would own it unknowingly. Reentrant, because a finalizer may close a file anywhere.
 _fork_guard = threading.RLock()
 _open_files: weakref.WeakSet[PosixFile] = weakref.WeakSet()
-_held_locks: set[_FileLock] = set()
+_held_locks: set[_FileLock | _KeptLock] = set()
 
 
 class _Scratch(threading.local):
@@ -204,6 +204,12 @@ class PosixFile:
             return False
         return True
 
+    def has_name(self) -> bool:
+        """Say whether it is open and any name leads to it still."""
+        if self._descriptor == _CLOSED:
+            return False
+        return os.fstat(self._descriptor).st_nlink > 0
+
     def unlock(self) -> None:
         if self._is_locked:
             self._is_locked = False
@@ -245,6 +251,33 @@ os.register_at_fork(
 )
 
 
+class _KeptLock:
+    """A lock on a file that stays open for the next time.
+
+    Its text stays too, so that it is written only where another process was there.
+    """
+
+    def __init__(self, file: PosixFile, kept: dict[str, PosixFile]) -> None:
+        self._file = file
+        self._kept = kept
+        _held_locks.add(self)
+        text = _holder_text()
+        with contextlib.suppress(OSError):
+            if file.read_at(0, _PID_BYTES) != text:
+                file.write_at(0, [text])
+
+    def release(self) -> None:
+        if self not in _held_locks:
+            return
+        file = self._file
+        try:
+            file.unlock()
+        finally:
+            _held_locks.discard(self)
+            if self._kept.setdefault(file.name, file) is not file:
+                file.close()
+
+
 class _FileLock:
     """A lock on a file of its own, kept alive until it is released."""
 
@@ -253,20 +286,24 @@ class _FileLock:
         self._states_holder = not shared
         _held_locks.add(self)
         if self._states_holder:
-            self._state(str(os.getpid()))
+            self._state(_holder_text())
 
     def release(self) -> None:
         if self not in _held_locks:
             return
         if self._states_holder:
-            self._state("")
+            self._state(b" " * _PID_BYTES)
         self._file.close()
         _held_locks.discard(self)
 
-    def _state(self, text: str) -> None:
+    def _state(self, text: bytes) -> None:
         # A full disk must not keep anybody from locking: the text is a courtesy.
         with contextlib.suppress(OSError):
-            self._file.write_at(0, [text.ljust(_PID_BYTES).encode()])
+            self._file.write_at(0, [text])
+
+
+def _holder_text() -> bytes:
+    return b"%-*d" % (_PID_BYTES, os.getpid())
 
 
 class FileStorage:
@@ -296,6 +333,8 @@ class FileStorage:
         self._directory = Path(path).absolute()
         self._flags = os.O_RDONLY if read_only else os.O_RDWR
         self.path = str(self._directory)
+        self._kept: dict[str, PosixFile] = {}
+        """Free lock files that were not closed."""
         missing = _missing_directories(self._directory)
         if missing and not create:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
@@ -344,7 +383,12 @@ class FileStorage:
     def sync_directory(self) -> None:
         _sync_directory(self._directory)
 
-    def try_lock(self, name: str, *, shared: bool = False) -> _FileLock | None:
+    def try_lock(
+        self, name: str, *, shared: bool = False, is_kept: bool = False
+    ) -> _FileLock | _KeptLock | None:
+        if is_kept:
+            assert not shared
+            return self._try_kept(name)
         file = self.open(name, create=True)
         try:
             if file.try_lock(shared=shared):
@@ -355,12 +399,38 @@ class FileStorage:
         file.close()
         return None
 
+    def _try_kept(self, name: str) -> _KeptLock | None:
+        file = self._kept.pop(name, None)
+        if file is not None and not file.has_name():
+            # whoever takes it by its name locks another file
+            file.close()
+            file = None
+        if file is None:
+            file = self.open(name, create=True)
+        try:
+            if file.try_lock(shared=False):
+                return _KeptLock(file, self._kept)
+        except OSError:
+            file.close()
+            raise
+        if self._kept.setdefault(name, file) is not file:
+            file.close()
+        return None
+
+    def close(self) -> None:
+        while self._kept:
+            with contextlib.suppress(KeyError):
+                self._kept.popitem()[1].close()
+
     def lock_holder(self, name: str) -> int | None:
         try:
             file = self.open(name)
         except FileNotFoundError:
             return None
         try:
+            if file.try_lock(shared=True):
+                # the text of a lock that is kept outlasts its holding
+                return None
             text = file.read_at(0, _PID_BYTES).strip()
         finally:
             file.close()

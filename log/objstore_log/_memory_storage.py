@@ -276,7 +276,13 @@ class MemoryStorage:
     def sync_directory(self) -> None:
         """Do nothing: no crash takes a name and leaves the process."""
 
-    def try_lock(self, name: str, *, shared: bool = False) -> MemoryLock | None:
+    def try_lock(
+        self,
+        name: str,
+        *,
+        shared: bool = False,
+        is_kept: bool = False,  # noqa: ARG002 - a file in memory costs nothing to open
+    ) -> MemoryLock | None:
         with self._guard:
             file = self.open(name, create=True)
             node = self._directory.entries[name]
@@ -291,6 +297,9 @@ class MemoryStorage:
             check_plain_name(name)
             node = self._directory.entries.get(name)
             return node.holder_pid if isinstance(node, Inode) else None
+
+    def close(self) -> None:
+        """Do nothing: it keeps no lock file."""
 
     def database_path(self, name: str) -> str:
         check_plain_name(name)

@@ -158,15 +158,26 @@ class Storage(Protocol):
         """Make creations, replacements and removals in it durable."""
         ...
 
-    def try_lock(self, name: str, *, shared: bool = False) -> Lock | None:
+    def try_lock(
+        self, name: str, *, shared: bool = False, is_kept: bool = False
+    ) -> Lock | None:
         """Lock the file of that name, made when missing; `None` if it is held.
 
         Two locks of one process exclude each other too.
+
+        Args:
+            name: The file's name.
+            shared: Beside others that are shared.
+            is_kept: It is taken often: its file stays open until `close`.
         """
         ...
 
     def lock_holder(self, name: str) -> int | None:
         """Give the process id that the holder of an exclusive lock wrote into it."""
+        ...
+
+    def close(self) -> None:
+        """Close the lock files that are kept and free; they are opened again."""
         ...
 
     def database_path(self, name: str) -> str:

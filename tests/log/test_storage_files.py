@@ -168,6 +168,42 @@ def test_lock_survives_an_unrelated_close(
     assert first_line(start(HOLDER, tmp_path, "shared")) == b"refused"
 
 
+def test_kept_lock_of_a_removed_file_is_the_new_files(storage: FileStorage) -> None:
+    """Whoever makes the file anew excludes the one that kept the old one open."""
+    kept = storage.try_lock("lock", is_kept=True)
+    assert kept is not None
+    kept.release()
+    storage.remove("lock")
+    assert storage.try_lock("lock") is not None
+    assert storage.try_lock("lock", is_kept=True) is None
+
+
+def test_kept_lock_names_its_holder_behind_another_process(
+    storage: FileStorage, start: Start, tmp_path: Path
+) -> None:
+    """What the other process wrote is replaced at the next taking."""
+    kept = storage.try_lock("lock", is_kept=True)
+    assert kept is not None
+    kept.release()
+    other = start(HOLDER, tmp_path)
+    assert first_line(other) == b"held"
+    other.kill()
+    other.wait()
+    assert storage.try_lock("lock", is_kept=True) is not None
+    assert storage.lock_holder("lock") == os.getpid()
+
+
+def test_kept_lock_is_open_until_the_storage_closes_it(storage: FileStorage) -> None:
+    """Its descriptor is there for the next time, and goes with the log."""
+    kept = storage.try_lock("lock", is_kept=True)
+    assert kept is not None
+    kept.release()
+    (file,) = storage._kept.values()
+    assert file.has_name()
+    storage.close()
+    assert not file.has_name()
+
+
 def test_dropped_lock_is_still_held(storage: FileStorage) -> None:
     """Only a release frees a lock, not the loss of its object."""
     assert storage.try_lock("lock")

@@ -252,6 +252,26 @@ def check_shared_locks_share(storage: Storage) -> None:
     _holds(storage.try_lock("lock") is not None, "exclusive after all releases")
 
 
+def check_kept_lock_excludes(storage: Storage) -> None:
+    """A lock that is kept excludes every other one, and only while it is held."""
+    for _ in range(2):
+        held = storage.try_lock("lock", is_kept=True)
+        _holds(held is not None, "kept lock")
+        _equal(storage.try_lock("lock", is_kept=True), None, "second kept lock")
+        _equal(storage.try_lock("lock"), None, "lock beside a kept one")
+        _holds(storage.lock_holder("lock") is not None, "its holder is named")
+        if held is not None:
+            held.release()
+            held.release()
+        _equal(storage.lock_holder("lock"), None, "holder after the release")
+        other = storage.try_lock("lock")
+        _holds(other is not None, "lock after the release of a kept one")
+        _equal(storage.try_lock("lock", is_kept=True), None, "kept lock beside one")
+        if other is not None:
+            other.release()
+        storage.close()
+
+
 def check_lock_holder_is_named(storage: Storage) -> None:
     """The holder of an exclusive lock is known while it holds it."""
     _equal(storage.lock_holder("lock"), None, "no lock file")
@@ -297,6 +317,7 @@ STORAGE_CHECKS: tuple[Callable[[Storage], None], ...] = (
     check_closed_file_refuses,
     check_exclusive_lock_excludes,
     check_shared_locks_share,
+    check_kept_lock_excludes,
     check_lock_holder_is_named,
     check_open_files_lock_their_inode,
 )

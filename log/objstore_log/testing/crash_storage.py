@@ -301,10 +301,12 @@ class CrashStorage(MemoryStorage):
             if fault is not None:
                 raise system_error(fault.code, self.path)
 
-    def try_lock(self, name: str, *, shared: bool = False) -> MemoryLock | None:
+    def try_lock(
+        self, name: str, *, shared: bool = False, is_kept: bool = False
+    ) -> MemoryLock | None:
         """Lock for this process, which must be alive."""
         self._machine.process.check()
-        return super().try_lock(name, shared=shared)
+        return super().try_lock(name, shared=shared, is_kept=is_kept)
 
     def _change(
         self,
