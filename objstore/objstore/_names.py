@@ -28,6 +28,8 @@ OBJ_STREAM_TEMPLATE = "OBJ_{bucket}"
 _NUID_BYTES = 16
 _NUID_CHARACTERS = 22
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BASE62_PAIRS = [high + low for high in _BASE62 for low in _BASE62]
+"""Two digits at a time: every put writes an id."""
 _BASE62_VALUES = {character: value for value, character in enumerate(_BASE62)}
 _VALID_BUCKET = re.compile(VALID_BUCKET_RE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -120,11 +122,12 @@ def nuid_text(nuid: bytes) -> str:
     """Write a content id as 22 characters of base 62."""
     assert len(nuid) == _NUID_BYTES
     number = int.from_bytes(nuid)
-    characters: list[str] = []
-    for _ in range(_NUID_CHARACTERS):
-        number, digit = divmod(number, len(_BASE62))
-        characters.append(_BASE62[digit])
-    return "".join(reversed(characters))
+    pairs: list[str] = []
+    for _ in range(_NUID_CHARACTERS // 2):
+        number, digits = divmod(number, len(_BASE62_PAIRS))
+        pairs.append(_BASE62_PAIRS[digits])
+    pairs.reverse()
+    return "".join(pairs)
 
 
 def nuid_bytes(text: str) -> bytes:
