@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from objstore._bucket_metas import BucketMetas, BucketSnapshot
 from objstore._bucket_records import (
-    absolute,
+    as_stored,
     bucket_change,
     chunks_of,
     content_of,
@@ -33,7 +33,7 @@ from objstore._engine import (
     Usage,
 )
 from objstore._hot_reads import HotReads
-from objstore._meta_record import decode_meta, encode_meta
+from objstore._meta_record import Content, decode_meta, encode_meta
 from objstore._registry import BucketEntry
 from objstore.errors import (
     BucketNotFoundError,
@@ -65,6 +65,8 @@ class Prepared(NamedTuple):
     records: list[NewRecord]
     expect: dict[bytes, int]
     guard: Guard
+    contents: dict[int, Content]
+    """What the metas among the records refer to, by their places."""
 
 
 class BucketLog:
@@ -119,6 +121,7 @@ class BucketLog:
         """Encode an append."""
         self._announce(op)
         records: list[NewRecord] = []
+        contents: dict[int, Content] = {}
         last_meta = max(
             (at for at, item in enumerate(op.records) if isinstance(item, Meta)),
             default=-1,
@@ -135,16 +138,17 @@ class BucketLog:
                     )
                 )
                 continue
+            contents[at] = content_of(item, op.records)
             records.append(
                 encode_meta(
                     item,
-                    content_of(item, op.records),
+                    contents[at],
                     previous=op.expect.get(item.name, 0),
                     size_delta=op.size_delta if at == last_meta else 0,
                 )
             )
         expect = {meta_subject_of(name): last for name, last in op.expect.items()}
-        return Prepared(records, expect, self._guard(op))
+        return Prepared(records, expect, self._guard(op), contents)
 
     def _guard(self, op: Append) -> Guard:
         limit = self.options.max_bytes
@@ -186,20 +190,8 @@ class BucketLog:
         metas: list[StoredMeta] = []
         for at, item in enumerate(op.records):
             if isinstance(item, Meta):
-                new = prepared.records[at]
-                record = Record(
-                    new.kind,
-                    appended.first_sequence + at,
-                    appended.time_ns,
-                    new.key,
-                    new.body,
-                    new.nuid,
-                    0,
-                    0,
-                    0,
-                    0,
-                )
-                metas.append(absolute(self._meta(record), new, appended))
+                content = prepared.contents[at]
+                metas.append(as_stored(item, content, appended, at, self.incarnation))
                 self._forget_unfinished(item.nuid)
         if not metas:
             self._note_unfinished(op, appended)

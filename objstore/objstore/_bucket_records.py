@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from objstore._engine import (
     BucketChange,
@@ -17,7 +16,7 @@ from objstore._engine import (
 from objstore._meta_record import Content
 from objstore._projection import meta_checksum
 from objstore.errors import CorruptionError, ObjStoreError
-from objstore_log import Appended, Kind, NewRecord, Record, subject_of
+from objstore_log import Appended, Kind, Record, subject_of
 
 
 def meta_subject_of(name: str) -> bytes:
@@ -46,15 +45,41 @@ def seal_state(record: Record) -> int:
     return bytes(record.body)[0] if len(record.body) else 1
 
 
-def absolute(stored: StoredMeta, new: NewRecord, appended: Appended) -> StoredMeta:
-    """Turn what a meta just appended holds relatively into sequences and times."""
-    if new.after_commit and stored.expires_ns is not None:
-        stored = replace(stored, expires_ns=stored.expires_ns + appended.time_ns)
-    if not new.relative:
-        return stored
-    last = stored.extents[-1]
-    moved = replace(last, first=last.first + appended.first_sequence)
-    return replace(stored, extents=(*stored.extents[:-1], moved))
+def as_stored(
+    meta: Meta, content: Content, appended: Appended, place: int, incarnation: str
+) -> StoredMeta:
+    """Give what `decode_meta` gives for a meta that was just appended.
+
+    Args:
+        meta: What was appended.
+        content: What it refers to, where `encode_meta` has it.
+        appended: Where the append went.
+        place: Its place in the append.
+        incarnation: Of its bucket.
+    """
+    time_ns, expires_ns = appended.time_ns, meta.expires_ns
+    if meta.ttl_ns is not None:
+        expires_ns = meta.ttl_ns + time_ns
+    extents = content.extents
+    if content.relative_index is not None:
+        last = extents[-1]
+        moved = Extent(last.first + appended.first_sequence, last.count, last.size)
+        extents = (*extents[:-1], moved)
+    return StoredMeta(
+        appended.first_sequence + place,
+        time_ns,
+        meta.name,
+        meta.document,
+        meta.change,
+        meta.nuid,
+        meta.size,
+        meta.chunk_bytes,
+        extents,
+        meta.content_time_ns or time_ns,
+        expires_ns or None,
+        content.stored_size,
+        incarnation,
+    )
 
 
 def record_of_row(row: Sequence[object]) -> Record | None:

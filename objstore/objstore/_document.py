@@ -58,6 +58,26 @@ class Document:
         """Give the `Content-Type` header, however it is spelled."""
         return content_type_of(self.headers)
 
+    def with_content(
+        self, nuid: str, size: int, chunks: int, digest: bytes
+    ) -> Document:
+        """Give the document of a put's content: what `replace` does, at a third."""
+        return Document(
+            self.name,
+            self.bucket,
+            nuid,
+            self.description,
+            self.headers,
+            self.metadata,
+            self.filename,
+            self.link,
+            self.chunk_bytes,
+            size,
+            chunks,
+            digest,
+            self.deleted,
+        )
+
     def as_deleted(self) -> Document:
         """Give the delete marker that follows this document."""
         return replace(self, size=0, chunks=0, digest=b"", deleted=True)

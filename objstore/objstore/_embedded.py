@@ -162,22 +162,45 @@ class EmbeddedEngine:
     def run(self, op: Op[T]) -> T:
         """Carry an operation out, blocking this thread."""
         self._check()
-        before = self._before(op)
+        found = self._at_hand(op)
+        before = self._before(op) if found is None else found.entry.log_id
         answer: T
         try:
             if type(op) in _WHOLE:
                 with uninterrupted, patience(self._lock_timeout_s):
-                    answer = self._carried_out(op)
+                    answer = self._carried_out(op, found)
             elif type(op) in _PATIENT:
                 with patience(self._lock_timeout_s):
-                    answer = self._carried_out(op)
+                    answer = self._carried_out(op, None)
             else:
-                answer = self._carried_out(op)
+                answer = self._carried_out(op, found)
         except (ObjStoreError, OSError) as error:
             answer = self._saved(op, before, error)
         return answer
 
-    def _carried_out(self, op: Op[Any]) -> Any:
+    def _at_hand(self, op: Op[Any]) -> BucketLog | None:
+        """Give the bucket of an operation of every put if it is plainly there.
+
+        One look at the registry's head serves all that the operation asks of it.
+        """
+        if type(op) not in _AT_HAND:
+            return None
+        hot: Any = op
+        store = self._store
+        try:
+            if isinstance(op, ops.Append):
+                return store.at_hand_to_change(op.bucket, op.incarnation)
+            return store.at_hand(hot.name if type(op) is ops.GetBucket else hot.bucket)
+        except (ObjStoreError, OSError):
+            # the long way says it in the words that it needs
+            return None
+
+    def _carried_out(self, op: Op[Any], found: BucketLog | None) -> Any:
+        if found is not None:
+            at_hand = _AT_HAND[type(op)]
+            if is_clearing(op):
+                return self._store.reserve.clearing(partial(at_hand, found, op))
+            return at_hand(found, op)
         handler = _HANDLERS[type(op)]
         if is_clearing(op):
             return self._store.reserve.clearing(partial(handler, self._store, op))
@@ -219,19 +242,24 @@ class EmbeddedEngine:
     async def arun(self, op: Op[T]) -> T:
         """Carry an operation out on asyncio or trio."""
         self._check()
-        before = self._before(op)
+        found = self._at_hand(op)
+        before = self._before(op) if found is None else found.entry.log_id
         try:
-            answer: T = await self._answer(op)
+            answer: T = await self._answer(op, found)
         except (ObjStoreError, OSError) as error:
             answer = self._saved(op, before, error)
         return answer
 
-    async def _answer(self, op: Op[Any]) -> Any:
+    async def _answer(self, op: Op[Any], found: BucketLog | None) -> Any:
         answer: Any
         if isinstance(op, ops.Append):
-            with patience(self._lock_timeout_s):
-                bucket = self._store.bucket_to_change(op.bucket, op.incarnation)
-            answer = await self._committed(bucket, op)
+            if found is None:
+                with patience(self._lock_timeout_s):
+                    found = self._store.bucket_to_change(op.bucket, op.incarnation)
+            answer = await self._committed(found, op)
+        elif found is not None:
+            # what takes no more than a look-up needs no thread
+            answer = _AT_HAND[type(op)](found, op)
         elif isinstance(op, ops.Abort):
             answer = None
             await aborted(self._store.bucket(op.bucket), op.nuid)
@@ -436,6 +464,12 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.Scrub: lambda store, op: store.scrub.step(op.stopped),
     ops.GetMetrics: lambda store, op: store.scrub.metrics(),  # noqa: ARG005 - one shape
 }
+_AT_HAND: dict[type[Op[Any]], Callable[[BucketLog, Any], Any]] = {
+    ops.GetBucket: lambda bucket, op: bucket.state(),  # noqa: ARG005 - one shape
+    ops.Last: lambda bucket, op: bucket.last(op.name),
+    ops.Append: lambda bucket, op: bucket.append(op),
+}
+"""How the operations of every put go on in a bucket that is open and as it was."""
 _CLEARING: Final = (
     ops.DeleteBucket,
     ops.GetUsage,

@@ -217,6 +217,13 @@ class EmbeddedStore:
             return None
         return found if self.registry.is_newest(found.entry) else None
 
+    def at_hand_to_change(self, name: str, incarnation: str | None) -> BucketLog | None:
+        """Give what `at_hand` gives if it is that incarnation and nothing undecided."""
+        found = None if self.registry.is_undecided(name) else self.at_hand(name)
+        if found is None or not incarnation or found.incarnation == incarnation:
+            return found
+        return None
+
     def bucket_to_change(self, name: str, incarnation: str | None = None) -> BucketLog:
         """Give a bucket's open log, of which nothing is undecided."""
         if name not in self._memory:

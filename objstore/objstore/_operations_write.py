@@ -12,7 +12,7 @@ import mimetypes
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 from weakref import finalize
@@ -137,7 +137,7 @@ class Put:
 
     def __init__(self, scope: Scope, request: PutRequest) -> None:
         meta = request.meta
-        self._scope = replace(scope, incarnation=request.incarnation)
+        self._scope = Scope(scope.engine, scope.bucket, request.incarnation)
         self._request = request
         self._name = meta.document.name
         self._upload = Upload(
@@ -275,12 +275,8 @@ class Put:
 
     def _document(self, digest: bytes) -> Document:
         upload = self._upload
-        return replace(
-            self._request.meta.document,
-            nuid=nuid_text(upload.nuid),
-            size=upload.size,
-            chunks=upload.count,
-            digest=digest,
+        return self._request.meta.document.with_content(
+            nuid_text(upload.nuid), upload.size, upload.count, digest
         )
 
     def _meta(self, document: Document) -> Meta:

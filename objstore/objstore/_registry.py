@@ -285,6 +285,10 @@ class Registry:
             if self._append(replace(found, is_deleted=True), last) is not None:
                 return True
 
+    def is_undecided(self, name: str) -> bool:
+        """Say whether `settle` has something to do."""
+        return name in self._doubtful
+
     def settle(self, name: str) -> None:
         """Have it decided what became of a change of a bucket that failed.
 
