@@ -42,6 +42,7 @@ from objstore_log._space import Needs, ReclaimResult, SegmentPin
 from objstore_log._storage import Buffer, Lock, Storage
 from objstore_log._threads import start_thread
 from objstore_log._tickets import Guard, GuardTotals, Ticket
+from objstore_log._value_class import value_class
 from objstore_log._wakeup import Stopper
 from objstore_log._writers import Writers
 
@@ -97,5 +98,6 @@ __all__ = [
     "start_thread",
     "subject_of",
     "uninterrupted",
+    "value_class",
     "write_head",
 ]

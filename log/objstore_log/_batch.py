@@ -6,7 +6,6 @@ Pure. Law: docs/format.md, "Batch".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -32,6 +31,7 @@ from objstore_log._record import (
     Record,
 )
 from objstore_log._storage import Buffer
+from objstore_log._value_class import value_class
 
 _U64: Final = Struct("<Q")
 U32_MAX: Final = (1 << 32) - 1
@@ -44,7 +44,7 @@ class Durable(NamedTuple):
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class EncodedBatch:
     """A batch ready to be written at one position."""
 

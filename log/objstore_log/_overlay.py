@@ -12,9 +12,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
+from objstore_log._value_class import value_class
 
 OVERLAY_BYTES_MAX = 32 * 1024 * 1024
 """Bodies that an overlay keeps before it says that it is full."""
@@ -25,7 +25,7 @@ CATALOG_KINDS = SUBJECT_KINDS | {Kind.ABORT}
 """Kinds that reach the catalog; of the others it learns only where they end."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Applied:
     """Up to where the catalog has the log: a commit record."""
 
@@ -43,7 +43,7 @@ class Applied:
         return self.sequence, self.segment, self.position
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class OverlayBatch:
     """Whole commits to apply, oldest first."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 
 from objstore_log._storage import Buffer
+from objstore_log._value_class import value_class
 
 RECORD_KEY_BYTES_MAX = 1_024
 RECORD_PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
@@ -64,7 +64,7 @@ def decode_runs(body: Buffer) -> list[tuple[int, int]]:
     return [(first, count) for first, count in _RUN.iter_unpack(body[:whole])]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NewRecord:
     """A record to append; the log gives it its sequence, time and place."""
 
@@ -86,7 +86,7 @@ class NewRecord:
     into the time that many nanoseconds after the record's own."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Record:
     """A record as read from the log."""
 
@@ -108,7 +108,7 @@ class Record:
         return subject_of(self.kind, self.key)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Appended:
     """Where an append went."""
 

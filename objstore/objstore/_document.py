@@ -9,7 +9,7 @@ Read is what any known client writes: see `decode_document`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -22,6 +22,7 @@ from objstore._json import loads
 from objstore._names import DEFAULT_CHUNK_SIZE, nuid_text
 from objstore._types import EPOCH, Change, ObjectInfo, ObjectLink, ObjectMetaOptions
 from objstore.errors import BadObjectMetaError
+from objstore_log import value_class
 
 RESERVED_PREFIX = "_objstore."
 """Metadata keys with it are this library's own; users do not see them."""
@@ -31,7 +32,7 @@ _HINT = "put the object again, or repair it with the client that wrote it"
 Headers = Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Document:
     """An object's meta, apart from what the record around it knows."""
 

@@ -11,14 +11,13 @@ import threading
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from objstore._engine import Buffer, Engine, Op, Steps, call
 from objstore._loop_wake import in_thread
 from objstore.errors import StorageError
-from objstore_log import start_thread, uninterrupted
+from objstore_log import start_thread, uninterrupted, value_class
 
 T = TypeVar("T")
 
@@ -59,7 +58,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReadSource(Effect[Buffer]):
     """Read the next slab of a source."""
 
@@ -75,7 +74,7 @@ class ReadSource(Effect[Buffer]):
         return await self.source.aread(self.size)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Blocking(Effect[T]):
     """Do something that may block, such as a call to the file system."""
 

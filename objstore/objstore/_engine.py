@@ -15,7 +15,7 @@ What every engine guarantees:
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from objstore._engine_values import (
@@ -44,6 +44,7 @@ from objstore._engine_values import (
     Usage,
     VerifyPage,
 )
+from objstore_log import value_class
 
 __all__ = [
     "REGISTRY",
@@ -132,7 +133,7 @@ def call(op: Op[T]) -> Steps[T]:
 # --- operations on buckets --------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CreateBucket(Op[BucketState]):
     """Create a bucket.
 
@@ -145,14 +146,14 @@ class CreateBucket(Op[BucketState]):
     options: BucketOptions
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class GetBucket(Op[BucketState]):
     """Give a bucket's state. Raises `BucketNotFoundError`."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class UpdateBucket(Op[BucketState]):
     """Replace a bucket's configuration. Raises `BucketNotFoundError`.
 
@@ -166,19 +167,19 @@ class UpdateBucket(Op[BucketState]):
     """The `BucketState.sequence` that the new configuration was made from."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class DeleteBucket(Op[None]):
     """Delete a bucket and its content. Raises `BucketNotFoundError`."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ListBuckets(Op[list[str]]):
     """Give the names of all buckets, sorted."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SealBucket(Op[None]):
     """Refuse object changes from now on. Idempotent."""
 
@@ -188,7 +189,7 @@ class SealBucket(Op[None]):
 # --- operations on objects --------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Append(Op[AppendResult]):
     """Append records in order, atomically.
 
@@ -214,7 +215,7 @@ class Append(Op[AppendResult]):
     """The one that its extents and expectations are from; `None` is any."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Abort(Op[None]):
     """Say that no meta will ever refer to this nuid's chunks, so that they go."""
 
@@ -222,7 +223,7 @@ class Abort(Op[None]):
     nuid: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Last(Op[StoredMeta | None]):
     """Give the newest meta of a name, markers and expired ones included.
 
@@ -233,7 +234,7 @@ class Last(Op[StoredMeta | None]):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReadChunks(Op[list[Buffer]]):
     """Read `count` chunks of a version from its chunk `index` on, checksums verified.
 
@@ -248,7 +249,7 @@ class ReadChunks(Op[list[Buffer]]):
     """What holds the version: with it, a deleted bucket's can still be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Pin(Op[PinHandle]):
     """Keep a version's content readable; `SequenceGoneError` when it is gone."""
 
@@ -256,14 +257,14 @@ class Pin(Op[PinHandle]):
     meta: StoredMeta
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Snapshot(Op[PinHandle]):
     """Keep for `Page` what the bucket's names are now; release it soon."""
 
     bucket: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Page(Op[list[StoredMeta]]):
     """Give the newest metas in name order (UTF-8 bytes), markers included.
 
@@ -280,7 +281,7 @@ class Page(Op[list[StoredMeta]]):
     """Give them as they were when it was taken."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Changes(Op[ChangePage]):
     """Give changes above a sequence in log order.
 
@@ -293,14 +294,14 @@ class Changes(Op[ChangePage]):
     limit: int = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class VisibleSequence(Op[int]):
     """Give the greatest sequence that readers may see."""
 
     bucket: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WaitForChange(Op[int]):
     """Wait until the visible sequence is above `after`; give the visible sequence.
 
@@ -312,7 +313,7 @@ class WaitForChange(Op[int]):
     timeout_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class TimeAt(Op[int | None]):
     """Give when a sequence was committed; `None` when that is not known any more."""
 
@@ -320,7 +321,7 @@ class TimeAt(Op[int | None]):
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SequenceAt(Op[int]):
     """Give the last sequence committed at or before a time (0 when none)."""
 
@@ -328,7 +329,7 @@ class SequenceAt(Op[int]):
     time_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class GetUsage(Op[Usage]):
     """Give a bucket's figures."""
 
@@ -338,7 +339,7 @@ class GetUsage(Op[Usage]):
 # --- operations on space and health -----------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class DueExpiries(Op[list[StoredMeta]]):
     """Give live metas whose `expires_ns` is at or below a time, oldest first."""
 
@@ -349,7 +350,7 @@ class DueExpiries(Op[list[StoredMeta]]):
     """Only those behind this one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Reclaim(Op[Reclaimed]):
     """Give dead bytes back: unlink dead segments, punch out large dead chunks."""
 
@@ -357,12 +358,12 @@ class Reclaim(Op[Reclaimed]):
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RemoveLeftovers(Op[None]):
     """Remove what a crash left of deleted buckets."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class VerifyRecords(Op[VerifyPage]):
     """Check a stretch of a bucket's stored records; start with `token=None`."""
 
@@ -371,28 +372,28 @@ class VerifyRecords(Op[VerifyPage]):
     token: object | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Damaged(Op[list[DamageFound]]):
     """Give what opening already found damaged in a bucket."""
 
     bucket: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CompareCatalog(Op[list[DamageFound]]):
     """Compare the catalog with the log, row for row; changes neither."""
 
     bucket: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RepairCatalog(Op[list[RepairDone]]):
     """Write again what only the catalog still has, then rebuild it if it differs."""
 
     bucket: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Quarantine(Op[RepairDone | None]):
     """Save what is left of a damaged stretch or version; `None` when it was before."""
 
@@ -401,7 +402,7 @@ class Quarantine(Op[RepairDone | None]):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Restore(Op[RepairDone]):
     """Put the newest older version that is whole in the place of a damaged one."""
 
@@ -409,7 +410,7 @@ class Restore(Op[RepairDone]):
     damaged: StoredMeta
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Heal(Op[RepairDone | None]):
     """Make header and footer of a segment whole; `None` when that cannot be done."""
 
@@ -417,7 +418,7 @@ class Heal(Op[RepairDone | None]):
     segment: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Scrub(Op[ScrubStep]):
     """Check the next stretch of the store in the background, in one process at a time.
 
@@ -428,7 +429,7 @@ class Scrub(Op[ScrubStep]):
     """Of the caller, which tells it from another one of this process."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class GetMetrics(Op[dict[str, int]]):
     """Give counters and gauges of this process."""
 

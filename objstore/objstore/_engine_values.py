@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Literal, Protocol, TypeAlias
 
-from objstore_log import FrozenLog
+from objstore_log import FrozenLog, value_class
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 ChangeKind: TypeAlias = Literal["put", "meta", "delete", "link", "expire"]
@@ -26,7 +26,7 @@ class Capability(Enum):
     REPLICAS = "replicas"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class BucketOptions:
     """What the engine itself needs of a bucket's configuration."""
 
@@ -38,7 +38,7 @@ class BucketOptions:
     changes_max_bytes: int = 256 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Extent:
     """A run of chunk records: consecutive sequences that hold `size` plain bytes."""
 
@@ -47,7 +47,7 @@ class Extent:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Chunk:
     """A chunk to append. All chunks of an object are of one size but the last."""
 
@@ -57,7 +57,7 @@ class Chunk:
     data: Buffer
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Meta:
     """A change of a name, to append."""
 
@@ -81,7 +81,7 @@ class Meta:
     """Age limit to count from this append's time; `expires_ns` is `None` then."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class StoredMeta:
     """A change of a name, as read."""
 
@@ -107,7 +107,7 @@ class StoredMeta:
         return self.change in ("delete", "expire")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class BucketChange:
     """A change of the bucket itself on its feed."""
 
@@ -117,7 +117,7 @@ class BucketChange:
     document: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class BucketState:
     """A bucket as the engine keeps it."""
 
@@ -133,7 +133,7 @@ class BucketState:
     """Of the configuration: every change of it has a greater one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Usage:
     """Figures of a bucket for `status()`."""
 
@@ -146,7 +146,7 @@ class Usage:
     held_by: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class AppendResult:
     """Where an append went."""
 
@@ -157,7 +157,7 @@ class AppendResult:
     """The metas of the append as stored, in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class DamageFound:
     """One damaged thing, as the engine knows it."""
 
@@ -176,7 +176,7 @@ class DamageFound:
     """Its bytes stand in no file any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RepairDone:
     """One thing that a repair did, as the engine tells it."""
 
@@ -187,7 +187,7 @@ class RepairDone:
     path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ChangePage:
     """Some changes, and the sequence up to which nothing was left out."""
 
@@ -195,7 +195,7 @@ class ChangePage:
     through: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Reclaimed:
     """What a reclaim gave back (or would give back)."""
 
@@ -204,7 +204,7 @@ class Reclaimed:
     """Versions whose content went."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class VerifyPage:
     """A stretch of a scrub; `token` is `None` when it was the last."""
 
@@ -213,7 +213,7 @@ class VerifyPage:
     token: object | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ScrubStep:
     """What a step of the background scrub did."""
 
@@ -242,7 +242,7 @@ class PinHandle(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class FrozenRegistry:
     """The registry's log held still, and the buckets that it then has."""
 
@@ -259,7 +259,7 @@ class FrozenRegistry:
     """What makes a directory this store."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class FrozenBucket:
     """A bucket's log held still."""
 

@@ -5,18 +5,19 @@ A sealed bucket takes no marks any more, and what it had not marked stays for go
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from objstore import _engine as ops
 from objstore._document import Document, decode_document, encode_document
 from objstore._engine import Engine, Steps, StoredMeta, call
+from objstore_log import value_class
 from objstore_log.errors import ConflictError
 
 PAGE_ROWS = 1_000
 """Rows that one look-up or one append of marks takes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Scope:
     """Where object logic works: a bucket of an engine."""
 

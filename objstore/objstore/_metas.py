@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from objstore._config import DURATION_MAX, METADATA_BYTES_MAX, nanoseconds_of
@@ -23,12 +23,13 @@ from objstore._names import (
 )
 from objstore._types import Duration, ObjectLink, ObjectMeta, ObjectMetaOptions
 from objstore.errors import BadBucketError, BadObjectMetaError
+from objstore_log import value_class
 
 _TEXT_HINT = "give text that UTF-8 can hold"
 _PAIRS_HINT = "give a mapping of strings to strings"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class PutMeta:
     """The checked arguments of a put, apart from its data and conditions."""
 

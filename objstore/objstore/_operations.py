@@ -6,7 +6,6 @@ Every change is: read, build, append with expectations, again on a conflict.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -24,10 +23,11 @@ from objstore.errors import (
     ObjectNotFoundError,
     PreconditionFailedError,
 )
+from objstore_log import value_class
 from objstore_log.errors import ConflictError
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Standing:
     """A name before a change."""
 

@@ -12,7 +12,6 @@ import mimetypes
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 from weakref import finalize
@@ -50,6 +49,7 @@ from objstore._sources import PathSource, Pieces
 from objstore._types import ObjectInfo, ObjectMeta
 from objstore._upload import Upload
 from objstore.errors import DigestMismatchError, ObjStoreError
+from objstore_log import value_class
 
 SLAB_BYTES = 1024 * 1024
 """What an object may have to be put in one append."""
@@ -71,7 +71,7 @@ class PutOptions(MetaOptions, total=False):
     progress: Progress | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class PutRequest:
     """What a put has to do, checked."""
 
