@@ -23,7 +23,7 @@ from objstore_log._log import Log
 from objstore_log._memory_storage import MemoryStorage
 from objstore_log._overlay import Applied
 from objstore_log._patience import patience
-from objstore_log._places import Place
+from objstore_log._places import Place, RecordPlace
 from objstore_log._reader import FeedPage
 from objstore_log._record import (
     Appended,
@@ -76,6 +76,7 @@ __all__ = [
     "Projection",
     "ReclaimResult",
     "Record",
+    "RecordPlace",
     "ScrubPage",
     "ScrubToken",
     "SegmentCopy",

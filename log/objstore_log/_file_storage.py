@@ -99,10 +99,17 @@ class PosixFile:
         return b"".join(pieces)
 
     def try_read_at(self, position: int, length: int) -> bytes | None:
+        if not 0 < length <= _NOWAIT_BYTES_MAX:
+            return None
+        target = _scratch.take(length)
+        count = self.try_read_into(position, target)
+        return None if count is None else bytes(target[:count])
+
+    def try_read_into(self, position: int, target: memoryview) -> int | None:
+        length = len(target)
         if not self._can_read_nowait or not 0 < length <= _NOWAIT_BYTES_MAX:
             return None
         assert _RWF_NOWAIT is not None
-        target = _scratch.take(length)
         try:
             count = os.preadv(self._descriptor, [target], position, _RWF_NOWAIT)
         except BlockingIOError:
@@ -115,7 +122,7 @@ class PosixFile:
         # A short count is the end of the file or the first page that is not cached.
         if count < length and position + count < self.size():
             return None
-        return bytes(target[:count])
+        return count
 
     def map(self, length: int) -> mmap.mmap | None:
         # beyond the end a look at it would kill the process
@@ -127,7 +134,9 @@ class PosixFile:
             return None
 
     def read_into(self, position: int, target: memoryview) -> int:
-        filled = 0
+        filled = os.preadv(self._descriptor, [target], position)
+        if not filled:
+            return 0
         while filled < len(target):
             count = os.preadv(self._descriptor, [target[filled:]], position + filled)
             if count == 0:

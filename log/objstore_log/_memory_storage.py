@@ -143,6 +143,9 @@ class MemoryFile:
         target[: len(piece)] = piece
         return len(piece)
 
+    def try_read_into(self, position: int, target: memoryview) -> int | None:
+        return self.read_into(position, target)
+
     def write_at(self, position: int, buffers: Sequence[Buffer]) -> int:
         with self._guard:
             self._check(position, 0)

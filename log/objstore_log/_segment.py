@@ -118,6 +118,14 @@ class Segment:
             return file.read_at(position, length)
         return file.try_read_at(position, length)
 
+    def fill_open(self, position: int, target: memoryview, *, wait: bool) -> bool:
+        """Fill a buffer as `read_open` reads; say whether all of it came."""
+        file = self._file
+        if file is None:
+            return False
+        fill = file.read_into if wait else file.try_read_into
+        return fill(position, target) == len(target)
+
     def close(self) -> None:
         """Close the file; it opens again when needed."""
         if self._file is not None:

@@ -71,6 +71,10 @@ class File(Protocol):
         """Fill `target`; give the bytes read, fewer only where the file ends."""
         ...
 
+    def try_read_into(self, position: int, target: memoryview) -> int | None:
+        """Fill like `read_into` if that needs no waiting for the disk, else `None`."""
+        ...
+
     def write_at(self, position: int, buffers: Sequence[Buffer]) -> int:
         """Write buffers one behind the other; give the bytes written (all of them).
 

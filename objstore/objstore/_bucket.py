@@ -91,6 +91,17 @@ class ObjectStore(BucketWrites):
             BadObjectMetaError: a place or a length is no whole number.
             ObjStoreError: as `get`.
         """
+        self._session.check_use()
+        found = reads.range_at_hand(
+            self._scope,
+            name,
+            start=start,
+            end=end,
+            length=length,
+            wait=not self._session.is_async,
+        )
+        if found is not None:
+            return found
         return await self._run(
             reads.get_range(self._scope, name, start=start, end=end, length=length)
         )

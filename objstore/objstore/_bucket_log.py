@@ -32,6 +32,7 @@ from objstore._engine import (
     StoredMeta,
     Usage,
 )
+from objstore._hot_ranges import HotRanges
 from objstore._hot_reads import HotReads
 from objstore._meta_record import Content, decode_meta, encode_meta
 from objstore._registry import BucketEntry
@@ -81,6 +82,7 @@ class BucketLog:
         self._follower = BucketFollower(log)
         self._metas = BucketMetas(log, entry.name, self._meta)
         self._hot = HotReads(log, self._metas.newest)
+        self._ranges = HotRanges(log, self._metas.newest, self._meta)
         self.unfinished: dict[bytes, list[tuple[int, int]]] = {}
         """Runs of chunks of puts of this process that have no meta yet, by nuid."""
 
@@ -312,6 +314,14 @@ class BucketLog:
     def peek(self, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
         """Give a small object's document and content, unverified, if at hand."""
         return None if self._follower.seal == GONE else self._hot.read(name, wait=wait)
+
+    def peek_range(
+        self, name: str, offset: int, size: int, *, wait: bool
+    ) -> bytes | None:
+        """Give bytes of an object, verified by their chunks' checksums, if at hand."""
+        if self._follower.seal == GONE:
+            return None
+        return self._ranges.read(name, offset, size, wait=wait)
 
     def read_chunks(
         self, meta: StoredMeta, index: int, count: int, *, wait: bool = True

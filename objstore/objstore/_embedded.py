@@ -22,6 +22,7 @@ from objstore._bucket_health import BucketHealth
 from objstore._bucket_log import BucketLog
 from objstore._bucket_metas import page_of_snapshot
 from objstore._bucket_state import SEALED
+from objstore._embedded_at_hand import EmbeddedAtHand
 from objstore._embedded_backup import (
     freeze_bucket,
     freeze_registry,
@@ -117,7 +118,7 @@ def open_embedded(
         raise
 
 
-class EmbeddedEngine:
+class EmbeddedEngine(EmbeddedAtHand):
     """One handle on a store directory."""
 
     def __init__(
@@ -224,18 +225,6 @@ class EmbeddedEngine:
         if told is error:
             raise error
         raise told from error
-
-    def peek(self, bucket: str, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
-        """Give a small object's document and content, unverified, if at hand."""
-        store = self._store
-        if self._is_closed or not store.dropped.is_settled or sys.is_finalizing():
-            return None
-        try:
-            found = store.at_hand(bucket)
-            return None if found is None else found.peek(name, wait=wait)
-        except (ObjStoreError, OSError, UnicodeEncodeError):
-            # the long way says it in the words that it needs
-            return None
 
     # --- awaiting -------------------------------------------------------------
 

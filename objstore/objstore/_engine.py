@@ -18,6 +18,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from objstore._engine_at_hand import AtHand
 from objstore._engine_values import (
     AppendResult,
     BucketChange,
@@ -434,7 +435,7 @@ class GetMetrics(Op[dict[str, int]]):
     """Give counters and gauges of this process."""
 
 
-class Engine(Protocol):
+class Engine(AtHand, Protocol):
     """Carries operations out."""
 
     url: str
@@ -458,23 +459,6 @@ class Engine(Protocol):
 
     def run(self, op: Op[T]) -> T:
         """Carry an operation out, blocking this thread."""
-        ...
-
-    def peek(self, bucket: str, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
-        """Give a name's newest document and its content if that costs next to nothing.
-
-        Guarantee: the version is the newest that readers may see. The content is not
-        verified: the caller compares it with the digest that the document states.
-
-        Args:
-            bucket: the bucket.
-            name: the name.
-            wait: with `False`, the disk is not waited for.
-
-        Returns:
-            `None` for every other case; `Last` and `ReadChunks` then give it, or say
-            what is wrong. Never a version that expires.
-        """
         ...
 
     async def arun(self, op: Op[T]) -> T:

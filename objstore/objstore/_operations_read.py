@@ -33,6 +33,8 @@ from objstore_log.errors import SequenceGoneError
 T = TypeVar("T")
 SLAB_BYTES = 1024 * 1024
 """What is read, hashed and handed on at a time: it stays in the processor's cache."""
+HOT_RANGE_BYTES_MAX = 1024 * 1024
+"""A longer range costs more to read than to look up."""
 ATTEMPTS_MAX = 20
 """How often a read looks up again when its version went away between two steps."""
 
@@ -223,6 +225,31 @@ def get(scope: Scope, name: str, *, verify: bool) -> Steps[bytes]:
         return gathered.result()
 
     return (yield from read_version(scope, name, read))
+
+
+def range_at_hand(
+    scope: Scope,
+    name: str,
+    *,
+    start: int,
+    end: int | None,
+    length: int | None,
+    wait: bool,
+) -> bytes | None:
+    """Give some bytes of a content, verified, if the engine has them at hand.
+
+    `None` says nothing of the object: `get_range` gives them, or says what is wrong.
+    """
+    size = length
+    if type(end) is int and length is None and type(start) is int:
+        size = end - start
+    if type(name) is not str or type(start) is not int or type(size) is not int:
+        return None
+    if (end is not None and length is not None) or start < 0:
+        return None
+    if not 0 < size <= HOT_RANGE_BYTES_MAX:
+        return None
+    return scope.engine.peek_range(scope.bucket, name, start, size, wait=wait)
 
 
 def get_range(

@@ -148,6 +148,11 @@ class FakeEngine:
     def peek(self, bucket: str, name: str, *, wait: bool) -> None:
         """Have nothing at hand."""
 
+    def peek_range(
+        self, bucket: str, name: str, offset: int, size: int, *, wait: bool
+    ) -> None:
+        """Have nothing at hand."""
+
     def drop(self, op: e.Abort) -> None:
         self.buckets[op.bucket].unfinished.discard(op.nuid)
 

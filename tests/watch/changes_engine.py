@@ -177,6 +177,11 @@ class ChangesEngine:
     def peek(self, bucket: str, name: str, *, wait: bool) -> None:
         """Have nothing at hand."""
 
+    def peek_range(
+        self, bucket: str, name: str, offset: int, size: int, *, wait: bool
+    ) -> None:
+        """Have nothing at hand."""
+
     def drop(self, op: e.Abort) -> None:
         """Forget nothing: watches put nothing."""
 

@@ -96,6 +96,11 @@ def check_try_read_gives_the_same_bytes_or_none(storage: Storage) -> None:
         given = file.try_read_at(position, length)
         if given is not None:
             _equal(given, file.read_at(position, length), "bytes read at once")
+        target = bytearray(length)
+        count = file.try_read_into(position, memoryview(target))
+        if count is not None:
+            read = bytes(target[:count])
+            _equal(read, file.read_at(position, length), "bytes filled at once")
 
 
 def check_gap_reads_as_zeros(storage: Storage) -> None:
