@@ -6,6 +6,7 @@ their subjects must be at. The format is written down in docs/format.md.
 """
 
 from objstore_log._catalog import Catalog, CatalogDamagedError, Projection
+from objstore_log._catalog_reader import Beside
 from objstore_log._catalog_schema import is_subject_sound
 from objstore_log._compare import Comparison
 from objstore_log._core import LogOptions, SegmentDamage
@@ -52,6 +53,7 @@ __all__ = [
     "STRETCH_BYTES",
     "Appended",
     "Applied",
+    "Beside",
     "Buffer",
     "Catalog",
     "CatalogDamagedError",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from objstore_log._catalog import Catalog, CatalogBusy, CatalogDamagedError
 from objstore_log._catalog_file import OPEN_WAIT_S, WRITE_WAIT_S
-from objstore_log._catalog_reader import CatalogSnapshot
+from objstore_log._catalog_reader import Beside, CatalogSnapshot
 from objstore_log._core import LogCore
 from objstore_log._format import (
     COMMIT_BYTES,
@@ -192,6 +192,32 @@ class Applier:
         except CatalogDamagedError as error:
             self.rebuild(str(error))
             return read()
+
+    def subjects(
+        self, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[bytes, int]]:
+        """Lay the overlay over `Catalog.subjects`."""
+        core = self._core
+        with core.mutex:
+            rows = self.guarded(lambda: core.catalog.subjects(start, stop, limit))
+            return core.overlay.merge(rows, start, stop, limit)
+
+    def subjects_beside(
+        self, beside: Beside, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """Lay the overlay over `Catalog.subjects_beside`.
+
+        Returns:
+            `(subject, sequence, checksum, *columns)`, sorted; from the checksum on
+            `None` where the catalog has not that sequence. Columns are not checked.
+        """
+        core = self._core
+        width = 3 + len(beside.columns)
+        with core.mutex:
+            rows = self.guarded(
+                lambda: core.catalog.subjects_beside(beside, start, stop, limit)
+            )
+            return core.overlay.merge(rows, start, stop, limit, width=width)
 
     def snapshot(self) -> tuple[NewestRecords, CatalogSnapshot]:
         """Give what the catalog has and what lies above it, without a gap."""

@@ -22,6 +22,7 @@ from objstore_log import _catalog_schema as schema
 from objstore_log._catalog_file import CatalogFile, snapshot
 from objstore_log._catalog_reader import (
     LAST,
+    Beside,
     CatalogReader,
     CatalogSnapshot,
     sound_sequence,
@@ -308,6 +309,12 @@ class Catalog:
     ) -> list[tuple[bytes, int]]:
         """List at most `limit` subjects in `[start, stop)` with their sequences."""
         return self._reader.subjects(start, stop, limit)
+
+    def subjects_beside(
+        self, beside: Beside, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """List subjects with what a projection has. See `CatalogReader`."""
+        return self._reader.subjects_beside(beside, start, stop, limit)
 
     def snapshot(self) -> CatalogSnapshot:
         """Show what it holds now for as long as somebody reads it.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Final
+from typing import Any, Final
 
 from objstore_log._applier import Applier
 from objstore_log._catalog import Catalog, Projection
+from objstore_log._catalog_reader import Beside
 from objstore_log._commit import Committer
 from objstore_log._commit_loop import CommitLoop
 from objstore_log._compare import Comparer, Comparison
@@ -344,11 +345,14 @@ class Log:
         over what the catalog has.
         """
         self.apply()
-        with self._core.mutex:
-            rows = self._applier.guarded(
-                lambda: self._core.catalog.subjects(start, stop, limit)
-            )
-            return self._core.overlay.merge(rows, start, stop, limit)
+        return self._applier.subjects(start, stop, limit)
+
+    def subjects_beside(
+        self, beside: Beside, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """Give `subjects` with what a projection has. See `Applier`."""
+        self.apply()
+        return self._applier.subjects_beside(beside, start, stop, limit)
 
     def snapshot(self) -> LogSnapshot:
         """Show last sequences and projections as of now until it is released."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
 
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
 from objstore_log._value_class import value_class
@@ -77,23 +79,37 @@ class NewestRecords:
 
     def merge(
         self,
-        page: Sequence[tuple[bytes, int]],
+        page: Sequence[tuple[Any, ...]],
         start: bytes,
         stop: bytes | None,
         limit: int,
-    ) -> list[tuple[bytes, int]]:
-        """Lay the overlay over `catalog.subjects(start, stop, limit)`.
+        *,
+        width: int = 2,
+    ) -> list[tuple[Any, ...]]:
+        """Lay the overlay over a page of the catalog: `subjects` or `subjects_beside`.
+
+        Args:
+            page: rows of a subject, its last sequence and whatever is beside them.
+            start: where the page begins.
+            stop: where it ends, `None` for nowhere.
+            limit: what it was asked for.
+            width: how long a row is; what the catalog cannot have yet is `None`.
 
         Returns:
             At most `limit` rows, sorted, as if everything had been applied.
         """
+        if not self._newest:
+            return list(page)
         # Behind the end of a full page the catalog may have rows that it did not show.
         if len(page) == limit:
             stop = page[-1][0] + b"\0" if page else start
-        merged = dict(page)
+        merged = {row[0]: row for row in page}
+        unknown = (None,) * (width - 2)
         for subject, record in self.subjects(start, stop):
-            merged[subject] = max(record.sequence, merged.get(subject, 0))
-        return sorted(merged.items())[:limit]
+            row = merged.get(subject)
+            if row is None or row[1] < record.sequence:
+                merged[subject] = (subject, record.sequence, *unknown)
+        return sorted(merged.values(), key=itemgetter(0))[:limit]
 
 
 class Overlay(NewestRecords):

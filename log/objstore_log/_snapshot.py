@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from objstore_log._catalog_reader import CatalogSnapshot
+from objstore_log._catalog_reader import Beside, CatalogSnapshot
 from objstore_log._overlay import NewestRecords
 from objstore_log._record import Record
 
@@ -39,6 +40,14 @@ class LogSnapshot:
         """Give subjects in `[start, stop)` with their last sequences, sorted."""
         rows = self._catalog.subjects(start, stop, limit)
         return self._newest.merge(rows, start, stop, limit)
+
+    def subjects_beside(
+        self, beside: Beside, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """Give what a projection has of subjects in `[start, stop)`, sorted."""
+        rows = self._catalog.subjects_beside(beside, start, stop, limit)
+        width = 3 + len(beside.columns)
+        return self._newest.merge(rows, start, stop, limit, width=width)
 
     def release(self) -> None:
         """Let go; idempotent."""

@@ -80,7 +80,7 @@ class BucketLog:
         self.log = log
         self._lock = threading.Lock()
         self._follower = BucketFollower(log)
-        self._metas = BucketMetas(log, entry.name, self._meta)
+        self._metas = BucketMetas(log, entry.name, self.incarnation)
         self._hot = HotReads(log, self._metas.newest)
         self._ranges = HotRanges(log, self._metas.newest, self._meta)
         self.unfinished: dict[bytes, list[tuple[int, int]]] = {}

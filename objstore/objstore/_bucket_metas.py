@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from objstore._bucket_records import (
     behind,
     damaged_meta,
+    meta_of_row,
     meta_subject_of,
     record_of_row,
 )
 from objstore._dropped import HeldPin
 from objstore._engine import Page, PinHandle, StoredMeta
+from objstore._meta_record import decode_meta
 from objstore.errors import CorruptionError
 from objstore_log import (
+    Beside,
     CatalogDamagedError,
     Log,
     LogSnapshot,
@@ -29,7 +32,7 @@ _NEWEST: Final = (
     f"SELECT s.sequence, s.checksum, m.{_COLUMNS.replace(', ', ', m.')}"  # noqa: S608
     " FROM subjects s JOIN metas m ON m.sequence = s.sequence WHERE s.subject = ?"
 )
-_QUERY_ROWS_MAX: Final = 500
+_BESIDE: Final = Beside("metas", ("nuid", "time_ns", "body", "checksum"))
 _TRIES: Final = 20
 """How often something is looked up that was replaced and reclaimed meanwhile."""
 
@@ -37,27 +40,24 @@ _TRIES: Final = 20
 class _LookUps(Protocol):
     """What a page is read from: a log, or a snapshot of one."""
 
-    def query(
-        self, sql: str, parameters: Sequence[object] = ()
-    ) -> list[tuple[object, ...]]: ...
-
     def last(self, subject: bytes) -> tuple[int, Record | None]: ...
 
-    def subjects(
-        self, start: bytes, stop: bytes | None, limit: int
-    ) -> list[tuple[bytes, int]]: ...
+    def subjects_beside(
+        self, beside: Beside, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[Any, ...]]: ...
 
 
 class BucketMetas:
     """Looks metas up: in what the log has at hand, the catalog, the log itself."""
 
-    def __init__(
-        self, log: Log, place: str, decode: Callable[[Record], StoredMeta]
-    ) -> None:
+    def __init__(self, log: Log, place: str, incarnation: str) -> None:
         self._log = log
         self._place = place
         """What to call the bucket's directory in messages."""
-        self._decode = decode
+        self._incarnation = incarnation
+
+    def _decode(self, record: Record) -> StoredMeta:
+        return decode_meta(record, self._incarnation)
 
     def last(self, name: str) -> StoredMeta | None:
         """Give the newest meta of a name."""
@@ -154,7 +154,7 @@ class BucketMetas:
             start = max(start, meta_subject_of(start_after) + b"\0")
         found: list[StoredMeta] = []
         while len(found) < limit:
-            rows = source.subjects(start, stop, limit)
+            rows = source.subjects_beside(_BESIDE, start, stop, limit)
             wanted = [row for row in rows if as_of is None or row[1] <= as_of]
             # all of them: how many are damaged, and left out, shows only then
             found += self._metas(source, wanted)
@@ -164,27 +164,19 @@ class BucketMetas:
         return found[:limit]
 
     def _metas(
-        self, source: _LookUps, rows: Sequence[tuple[bytes, int]]
+        self, source: _LookUps, rows: Sequence[tuple[Any, ...]]
     ) -> list[StoredMeta]:
-        """Read many metas with few queries."""
-        by_sequence: dict[int, Record] = {}
-        for at in range(0, len(rows), _QUERY_ROWS_MAX):
-            sequences = [sequence for _, sequence in rows[at : at + _QUERY_ROWS_MAX]]
-            marks = ",".join("?" * len(sequences))
-            for row in source.query(
-                f"SELECT {_COLUMNS} FROM metas WHERE sequence IN ({marks})",  # noqa: S608
-                sequences,
-            ):
-                record = record_of_row(row)
-                if record is not None:
-                    by_sequence[record.sequence] = record
+        """Read the metas of a page's rows."""
         metas: list[StoredMeta] = []
-        for subject, sequence in rows:
-            record = by_sequence.get(sequence)
-            if record is None or record.subject != subject:
-                record = self._listed(source, subject, sequence)
-            if record is not None:
-                metas.append(self._decode(record))
+        incarnation = self._incarnation
+        for row in rows:
+            meta = meta_of_row(row, incarnation)
+            if meta is None:
+                record = self._listed(source, row[0], row[1])
+                if record is None:
+                    continue
+                meta = self._decode(record)
+            metas.append(meta)
         return metas
 
     def _listed(self, source: _LookUps, subject: bytes, sequence: int) -> Record | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from objstore._engine import (
     BucketChange,
@@ -13,7 +14,7 @@ from objstore._engine import (
     Meta,
     StoredMeta,
 )
-from objstore._meta_record import Content
+from objstore._meta_record import Content, decode_body
 from objstore._projection import meta_checksum
 from objstore.errors import CorruptionError, ObjStoreError
 from objstore_log import Appended, Kind, Record, subject_of
@@ -96,6 +97,23 @@ def record_of_row(row: Sequence[object]) -> Record | None:
     if meta_checksum(sequence, name, nuid, time_ns, body) != stored:
         return None
     return Record(Kind.META, sequence, time_ns, name, body, nuid, 0, 0, 0, 0)
+
+
+def meta_of_row(row: Sequence[Any], incarnation: str) -> StoredMeta | None:
+    """Read what the catalog has of a listed name; `None` when that is not sound.
+
+    Args:
+        row: `(subject, sequence, _, nuid, time_ns, body, checksum)`, the first two
+            sound. The name in the checksum is that of the subject.
+        incarnation: of the bucket.
+    """
+    subject, sequence, _, nuid, time_ns, body, stored = row
+    if type(nuid) is not bytes or type(time_ns) is not int or type(body) is not bytes:
+        return None
+    name = subject[1:]
+    if meta_checksum(sequence, name, nuid, time_ns, body) != stored:
+        return None
+    return decode_body(sequence, time_ns, name, nuid, body, incarnation)
 
 
 def damaged_meta(path: str, subject: bytes, error: ObjStoreError) -> CorruptionError:

@@ -20,7 +20,15 @@ from objstore._digest import digest_text, digest_wire, parse_digest
 from objstore._engine import BucketChange, StoredMeta
 from objstore._json import loads
 from objstore._names import DEFAULT_CHUNK_SIZE, nuid_text
-from objstore._types import EPOCH, Change, ObjectInfo, ObjectLink, ObjectMetaOptions
+from objstore._types import (
+    EPOCH,
+    Change,
+    ObjectInfo,
+    ObjectLink,
+    ObjectMetaOptions,
+    info_read_later,
+    read_later_with,
+)
 from objstore.errors import BadObjectMetaError
 from objstore_log import value_class
 
@@ -260,6 +268,15 @@ def info_of(
     return ObjectInfo(**_info_fields(bucket, stored, document))
 
 
+def listed_of(bucket: str, stored: StoredMeta) -> ObjectInfo:
+    """Give what `info_of` gives, but read the document when a field is asked for.
+
+    A document that cannot be read then hides no other object of a list: who asks for
+    its fields gets `BadObjectMetaError`.
+    """
+    return info_read_later(bucket, stored)
+
+
 def change_of(bucket: str, stored: StoredMeta | BucketChange) -> Change:
     """Give a change as watchers see it. Raises as `info_of`."""
     if isinstance(stored, BucketChange):
@@ -303,6 +320,9 @@ def _info_fields(
         "content_type": document.content_type,
         "filename": document.filename,
     }
+
+
+read_later_with(_info_fields)
 
 
 def _time_of(time_ns: int) -> datetime:

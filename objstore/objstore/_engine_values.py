@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from enum import Enum
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from objstore_log import FrozenLog, value_class
 
@@ -38,12 +38,11 @@ class BucketOptions:
     changes_max_bytes: int = 256 * 1024 * 1024
 
 
-@value_class
-class Extent:
+class Extent(NamedTuple):
     """A run of chunk records: consecutive sequences that hold `size` plain bytes."""
 
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # nobody counts in it
     size: int
 
 
@@ -81,9 +80,8 @@ class Meta:
     """Age limit to count from this append's time; `expires_ns` is `None` then."""
 
 
-@value_class
-class StoredMeta:
-    """A change of a name, as read."""
+class StoredMeta(NamedTuple):
+    """A change of a name, as read. A tuple, because long lists make very many."""
 
     sequence: int
     time_ns: int

@@ -5,8 +5,6 @@ A sealed bucket takes no marks any more, and what it had not marked stays for go
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from objstore import _engine as ops
 from objstore._document import Document, decode_document, encode_document
 from objstore._engine import Engine, Steps, StoredMeta, call
@@ -55,8 +53,7 @@ def marker_of(stored: StoredMeta, change: ops.ChangeKind) -> ops.Meta:
 def as_expired(stored: StoredMeta) -> StoredMeta:
     """Show a change that is due as its mark will show it."""
     document: Document = decode_document(stored.document).as_deleted()
-    return replace(
-        stored,
+    return stored._replace(
         document=encode_document(document),
         change="expire",
         size=0,

@@ -11,6 +11,8 @@ from objstore_log import Kind, NewRecord, Record
 _PREFIX = Struct("<B3xII4xQQQQQq")
 PREFIX_BYTES: Final = _PREFIX.size
 assert PREFIX_BYTES == 64  # noqa: PLR2004 - the format page says so
+_BAD_PREFIX: Final = "a META record's prefix is not of this format"
+_BAD_EXTENTS: Final = "a META record's extents are cut short"
 _U64 = Struct("<Q")
 _CONTENT_TIME_PLACE: Final = 32
 _EXPIRES_PLACE: Final = 40
@@ -94,22 +96,50 @@ def decode_meta(record: Record, incarnation: str) -> StoredMeta:
     Raises:
         ValueError: the body is not of this format (its checksum was right).
     """
-    body = bytes(record.body)
-    change, count, chunk_bytes, size, stored, content_time, expires, _, _ = _prefix(
-        body
-    )
-    extents = _extents(body, count)
-    return StoredMeta(
+    return decode_body(
         record.sequence,
         record.time_ns,
-        record.key.decode(),
-        body[PREFIX_BYTES + count * _EXTENT.size :],
-        change,
+        record.key,
         record.nuid,
+        bytes(record.body),
+        incarnation,
+    )
+
+
+def decode_body(  # noqa: PLR0917 - a row's columns, for each name of a long list
+    sequence: int,
+    time_ns: int,
+    key: bytes,
+    nuid: bytes,
+    body: bytes,
+    incarnation: str,
+) -> StoredMeta:
+    """Read a META record of which nothing but its parts is at hand.
+
+    Raises:
+        ValueError: as `decode_meta`.
+    """
+    try:
+        values: tuple[int, ...] = _PREFIX.unpack_from(body)
+        kind = _CHANGES[values[0] - 1]
+    except (error, IndexError) as cause:
+        raise ValueError(_BAD_PREFIX) from cause
+    _, count, chunk_bytes, size, stored, content_time, expires, _, _ = values
+    end = PREFIX_BYTES + count * _EXTENT.size
+    if end > len(body):
+        raise ValueError(_BAD_EXTENTS)
+    return StoredMeta(
+        sequence,
+        time_ns,
+        key.decode(),
+        body[end:],
+        kind,
+        nuid,
         size,
         chunk_bytes,
-        extents,
-        content_time or record.time_ns,
+        # one step each, because long lists take it for every name
+        tuple(map(Extent._make, _EXTENT.iter_unpack(body[PREFIX_BYTES:end]))),
+        content_time or time_ns,
         expires or None,
         stored,
         incarnation,
@@ -165,12 +195,10 @@ def _prefix(
 ) -> tuple[ChangeKind, int, int, int, int, int, int, int, int]:
     try:
         values: tuple[int, ...] = _PREFIX.unpack_from(body)
-        change: ChangeKind = _CHANGES[values[0] - 1]
+        change = _CHANGES[values[0] - 1]
     except (error, IndexError) as cause:
-        raise ValueError("a META record's prefix is not of this format") from cause
-    count, chunk_bytes, size, stored, content_time, expires, previous, delta = values[
-        1:
-    ]
+        raise ValueError(_BAD_PREFIX) from cause
+    _, count, chunk_bytes, size, stored, content_time, expires, previous, delta = values
     return (
         change,
         count,
@@ -185,9 +213,7 @@ def _prefix(
 
 
 def _extents(body: bytes, count: int) -> tuple[Extent, ...]:
-    if PREFIX_BYTES + count * _EXTENT.size > len(body):
-        raise ValueError("a META record's extents are cut short")
-    return tuple(
-        Extent(*_EXTENT.unpack_from(body, PREFIX_BYTES + place * _EXTENT.size))
-        for place in range(count)
-    )
+    end = PREFIX_BYTES + count * _EXTENT.size
+    if end > len(body):
+        raise ValueError(_BAD_EXTENTS)
+    return tuple(map(Extent._make, _EXTENT.iter_unpack(body[PREFIX_BYTES:end])))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from objstore._document import info_of
+from objstore._document import listed_of
 from objstore._engine import Page, PinHandle, Snapshot, Steps, StoredMeta, call
 from objstore._expiry import PAGE_ROWS, Scope, as_expired, is_due, is_sealed
 from objstore._names import OBJECT_NAME_BYTES_MAX, text_fault
@@ -125,7 +125,7 @@ def next_infos(
     """Give a page of objects, and where the next one starts."""
     check_query(query.prefix, start_after)
     rows = yield from next_rows(scope, query, start_after)
-    return [info_of(scope.bucket, row) for row in rows.metas], rows.next_start_after
+    return [listed_of(scope.bucket, row) for row in rows.metas], rows.next_start_after
 
 
 def list_infos(
@@ -136,15 +136,14 @@ def list_infos(
     # few where few will do, but there may be any number of markers to pass over
     room = PAGE_ROWS if limit is None else min(max(limit, FIRST_ROWS), PAGE_ROWS)
     rows = yield from next_rows(scope, query, start_after, limit=room)
-    metas = rows.metas
-    is_enough = limit is not None and len(metas) >= limit
-    if rows.next_start_after is not None and not is_enough:
+    is_enough = limit is not None and len(rows.metas) >= limit
+    if rows.next_start_after is None or is_enough:
+        return [listed_of(scope.bucket, meta) for meta in rows.metas[:limit]]
 
-        def read(moment: _Moment) -> Steps[list[StoredMeta]]:
-            return _read_list(scope, query, start_after, limit, moment)
+    def read(moment: _Moment) -> Steps[list[ObjectInfo]]:
+        return _read_list(scope, query, start_after, limit, moment)
 
-        metas = yield from _at_one_moment(scope, read)
-    return [info_of(scope.bucket, meta) for meta in metas[:limit]]
+    return (yield from _at_one_moment(scope, read))[:limit]
 
 
 def _read_list(
@@ -153,12 +152,13 @@ def _read_list(
     start_after: str | None,
     limit: int | None,
     moment: _Moment,
-) -> Steps[list[StoredMeta]]:
-    found: list[StoredMeta] = []
+) -> Steps[list[ObjectInfo]]:
+    found: list[ObjectInfo] = []
     place = start_after
     while limit is None or len(found) < limit:
         rows = yield from next_rows(scope, query, place, moment=moment)
-        found += rows.metas
+        # page by page: what was read to make them goes again
+        found += [listed_of(scope.bucket, meta) for meta in rows.metas]
         place = rows.next_start_after
         if place is None:
             break
@@ -206,7 +206,7 @@ class _Directory:
 
     def listing(self, bucket: str, start_after: str | None, *, is_cut: bool) -> Listing:
         """Give what was found, and where to go on when more was left out."""
-        infos = [info_of(bucket, meta) for meta in self.metas]
+        infos = [listed_of(bucket, meta) for meta in self.metas]
         following = (self.entry or start_after) if is_cut else None
         return Listing(infos, self.prefixes, following)
 

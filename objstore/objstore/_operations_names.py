@@ -86,7 +86,7 @@ def update_meta(scope: Scope, name: str, meta: ObjectMeta) -> Steps[ObjectInfo]:
         document = merge_meta(decode_document(stored.document), meta)
         if ttl_ns is not None:
             expires_ns = stored.content_time_ns + ttl_ns if ttl_ns else None
-            stored = replace(stored, expires_ns=expires_ns)
+            stored = stored._replace(expires_ns=expires_ns)
         if new_name == name:
             return [meta_of(document, "meta", stored)]
         check_free(scope, new_name, before[new_name])

@@ -44,8 +44,8 @@ def meta_checksum(
     sequence: int, name: bytes, nuid: bytes, time_ns: int, body: bytes
 ) -> int:
     """Give the checksum of a row of `metas`."""
-    head = b"%d %d %d " % (sequence, time_ns, len(name))
-    return xxh3_64_intdigest(b"".join((head, name, nuid, body))) & _MASK
+    columns = (sequence, time_ns, len(name), name, nuid, body)
+    return xxh3_64_intdigest(b"%d %d %d %b%b%b" % columns) & _MASK
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ All of them are frozen, compare by value and can be pickled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
-from objstore._engine import BucketChangeKind, ChangeKind, RepairAction
+from objstore._engine import BucketChangeKind, ChangeKind, RepairAction, StoredMeta
 from objstore._names import DEFAULT_CHUNK_SIZE
 
 Duration: TypeAlias = timedelta | float
@@ -66,8 +67,43 @@ class ObjectMeta:
     """How long the content lives, counted from its commit; 0 is for ever."""
 
 
+FieldsOf: TypeAlias = Callable[[str, StoredMeta], dict[str, Any]]
+"""Gives all fields of an object in a bucket."""
+_read_fields: Final[list[FieldsOf]] = []
+"""The one way to read them: documents are the business of another module."""
+
+
+class _ReadLater:
+    """The part of an `ObjectInfo` that knows how to read its fields.
+
+    In a long list reading the documents would cost most of the time, and often nobody
+    asks for what stands in them. A field that is not set is looked for here; the first
+    one that is asked for sets all. `fields`, `replace`, `==`, `repr`, `copy` and
+    `pickle` all ask, so that nothing tells a value that was read late from another.
+    """
+
+    __slots__ = ("_source",)
+
+    if not TYPE_CHECKING:  # else every name would be an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            source = None
+            if name in self.__dataclass_fields__:
+                with suppress(AttributeError):  # not read late
+                    source = object.__getattribute__(self, "_source")
+            if source is not None:
+                (read,) = _read_fields
+                values = read(self.bucket, StoredMeta._make(source))
+                for field_name, value in values.items():
+                    object.__setattr__(self, field_name, value)
+                # last: another thread that asks meanwhile reads it once more
+                object.__setattr__(self, "_source", None)
+            # set now, by this thread or by another one, or not an attribute at all
+            return object.__getattribute__(self, name)
+
+
 @dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(_ReadLater):
     """An object as it is at one sequence."""
 
     name: str
@@ -108,6 +144,37 @@ class ObjectInfo:
     """The `Content-Type` header."""
     filename: str | None = None
     """The file name to offer when the content is saved."""
+
+
+def _setter(owner: type, name: str) -> Callable[[object, object], None]:
+    """Give what sets a field of a frozen value, faster than `object.__setattr__`."""
+    return cast("Callable[[object, object], None]", owner.__dict__[name].__set__)
+
+
+_EXTENTS: Final = StoredMeta._fields.index("extents")
+_set_name: Final = _setter(ObjectInfo, "name")
+_set_bucket: Final = _setter(ObjectInfo, "bucket")
+_set_seq: Final = _setter(ObjectInfo, "seq")
+_set_source: Final = _setter(_ReadLater, "_source")
+
+
+def read_later_with(read: FieldsOf) -> None:
+    """Say how fields are read; what it raises, the asking for a field raises."""
+    _read_fields[:] = [read]
+
+
+def info_read_later(bucket: str, stored: StoredMeta) -> ObjectInfo:
+    """Give an object of which all but its name is read when somebody asks.
+
+    What is kept for that is a plain tuple without another one in it, which the garbage
+    collector need not look at again and again while a long list is made.
+    """
+    info = object.__new__(ObjectInfo)
+    _set_name(info, stored.name)
+    _set_bucket(info, bucket)
+    _set_seq(info, stored.sequence)
+    _set_source(info, (*stored[:_EXTENTS], (), *stored[_EXTENTS + 1 :]))
+    return info
 
 
 @dataclass(frozen=True, slots=True)

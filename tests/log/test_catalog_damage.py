@@ -21,6 +21,7 @@ import pytest
 
 from objstore_log import _catalog, _catalog_schema
 from objstore_log._catalog import Applied, Catalog, CatalogBusy, CatalogDamagedError
+from objstore_log._catalog_reader import Beside
 from objstore_log._catalog_schema import is_subject_sound, row_checksum
 from objstore_log._record import NO_NUID, Kind, Record, subject_of
 from objstore_log.errors import ClosedError
@@ -313,6 +314,8 @@ def test_large_file_is_checked_by_its_reads(
             again.last(commit(50)[0][0].subject)
         with pytest.raises(CatalogDamagedError):
             again.subjects(b"", None, 99)
+        with pytest.raises(CatalogDamagedError):
+            again.subjects_beside(Beside("subjects", ("subject",)), b"", None, 99)
         records = commit(50 + NAMES)[0]
         with pytest.raises(CatalogDamagedError):
             again.apply(records, commit(50 + NAMES)[1], after=commit(LAST)[1])

@@ -152,6 +152,18 @@ def test_merge_shows_both(
     assert expected == overlay.merge(page, b"", None, limit)
 
 
+def test_merge_does_not_know_what_is_beside(overlay: Overlay) -> None:
+    """Rows keep what the catalog has beside them unless they are newer here."""
+    page = [(b"\x02a", 1, "one"), (b"\x02b", 2, "two"), (b"\x02d", 4, "four")]
+
+    assert [
+        (b"\x02a", 3, None),
+        (b"\x02b", 2, "two"),
+        (b"\x02c", 5, None),
+        (b"\x02d", 4, "four"),
+    ] == overlay.merge(page, b"", None, 9, width=3)
+
+
 KINDS = st.sampled_from([Kind.META, Kind.SEAL, Kind.ABORT])
 KEYS = st.sampled_from([b"", b"a", b"b", b"c"])
 COMMITS = st.lists(st.lists(st.tuples(KINDS, KEYS), max_size=4), max_size=10)

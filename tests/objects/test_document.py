@@ -3,7 +3,8 @@
 import hashlib
 import pickle
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, replace
+from copy import copy, deepcopy
+from dataclasses import FrozenInstanceError, asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from objstore._document import (
     decode_document,
     encode_document,
     info_of,
+    listed_of,
 )
 from objstore._engine import BucketChange, StoredMeta
 from objstore._types import Change, ObjectInfo, ObjectLink, ObjectMetaOptions
@@ -78,7 +80,7 @@ def _stored(document: Document, **changes: Any) -> StoredMeta:
         expires_ns=None,
         stored_size=11,
     )
-    return replace(stored, **changes)
+    return stored._replace(**changes)
 
 
 def _read(**fields: object) -> Document:
@@ -350,7 +352,55 @@ def test_change_of_the_bucket_has_no_name() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [info_of, change_of])
+def _replaced(info: ObjectInfo) -> ObjectInfo:
+    return replace(info, seq=12)
+
+
+def _options(info: ObjectInfo) -> object:
+    return info.options
+
+
+USES: list[Callable[[ObjectInfo], object]] = [
+    repr,
+    hash,
+    copy,
+    deepcopy,
+    asdict,
+    _replaced,
+    _options,
+]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_listed_info_is_one_that_was_read(
+    use: Callable[[ObjectInfo], object],
+) -> None:
+    """Nothing tells when an info's document was read, whatever is asked first."""
+    stored = _stored(REPORT, expires_ns=1_800_000_000_000_000_000)
+    expected = info_of("media", stored)
+
+    assert use(listed_of("media", stored)) == use(expected)
+    assert listed_of("media", stored) == expected
+
+
+def test_listed_info_with_an_unreadable_document_has_its_name() -> None:
+    """A document that cannot be read hides no other name of a list."""
+    info = listed_of("media", _stored(REPORT)._replace(document=b"{}"))
+
+    assert ("a/report.pdf", "media", 9) == (info.name, info.bucket, info.seq)
+    with pytest.raises(BadObjectMetaError):
+        _ = info.size
+
+
+def test_listed_info_has_no_other_attributes() -> None:
+    """A name that is none is told as with every other value, and reads nothing."""
+    info = listed_of("media", _stored(REPORT)._replace(document=b"{}"))
+
+    assert not hasattr(info, "length")
+    assert not hasattr(info_of("media", _stored(REPORT)), "length")
+
+
+@pytest.mark.parametrize("kind", [info_of, change_of, listed_of])
 def test_info_survives_pickling(
     kind: Callable[[str, StoredMeta], ObjectInfo],
 ) -> None:

@@ -1,6 +1,5 @@
 """Objects whose time is over: gone at the reading moment, marked by retention."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -253,8 +252,8 @@ async def test_retention_leaves_what_was_put_anew(
             seen += 1
             kept = fake.buckets["b"]
             kept.sequence += 1
-            kept.names["a"] = replace(
-                kept.names["a"], sequence=kept.sequence, expires_ns=None
+            kept.names["a"] = kept.names["a"]._replace(
+                sequence=kept.sequence, expires_ns=None
             )
 
     fake.before = before

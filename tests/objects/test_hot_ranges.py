@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +232,7 @@ def test_chunk_of_another_object_is_never_given(bucket: ObjectStore) -> None:
     ranges = ranges_of(bucket)
     (hot,) = ranges._known.values()
     hot.chunks.clear()
-    foreign = replace(hot.stored, nuid=bytes(16))
+    foreign = hot.stored._replace(nuid=bytes(16))
     ranges._known["hot"] = hot._replace(stored=foreign)
 
     assert at_hand(bucket, 0, 10) is None
