@@ -6,12 +6,10 @@ no waiting, appends go to the committer thread, everything else to a worker thre
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import unquote_to_bytes
 
 import anyio
 from anyio import CapacityLimiter
@@ -37,8 +35,8 @@ from objstore._loop_wake import current_waker, in_thread, shielded
 from objstore._open_stores import acquire_store, release_store
 from objstore._outcome import aborted, committed, submit_abort
 from objstore._reserve import CLEARING_TRIES
+from objstore._store_url import path_of
 from objstore.errors import (
-    BadStoreError,
     BucketNotFoundError,
     ClosedError,
     ObjStoreError,
@@ -54,35 +52,6 @@ INLINE_BYTES_MAX: Final = 1024 * 1024
 CAPABILITIES: Final = frozenset(
     {Capability.SYNCHRONOUS, Capability.OBJECT_TTL, Capability.SHARED_COPY}
 )
-
-
-def path_of(url: str) -> str | None:
-    """Give the directory that a URL means, `None` for memory.
-
-    `file:` takes a path as it is; only a `file://` URL, which `Path.as_uri` gives,
-    has escapes.
-
-    Raises:
-        BadStoreError: it means neither.
-    """
-    scheme, colon, rest = url.partition(":")
-    kind = (scheme + colon).lower()
-    path, problem = url, "names no directory"
-    if kind == "memory:":
-        if rest in ("", "//"):
-            return None
-        path, problem = "", "gives memory a name"
-    elif kind == "file:":
-        path = rest
-        if rest.startswith("//"):
-            host, slash, below = rest[2:].partition("/")
-            path = os.fsdecode(unquote_to_bytes(slash + below))
-            if host.lower() not in ("", "localhost"):
-                path, problem = "", f"names another host, {host!r}"
-    if path and "\0" not in path:
-        return path
-    hint = "give a directory, file: and a directory, or memory: alone"
-    raise BadStoreError(field="url", value=url, problem=problem, hint=hint)
 
 
 def open_embedded(
