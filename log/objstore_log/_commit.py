@@ -33,7 +33,7 @@ from objstore_log._record import SUBJECT_KINDS, Appended, Record, subject_of
 from objstore_log._refusals import storage_error
 from objstore_log._storage import Lock
 from objstore_log._takeover import STATE_POISONED, prepare_tail, publish, roll
-from objstore_log._tickets import GuardTotals, Ticket, TicketQueue
+from objstore_log._tickets import GuardTotals, Ticket, TicketQueue, tell
 from objstore_log.errors import (
     BusyError,
     ConflictError,
@@ -168,8 +168,7 @@ class Committer:
                 reason="the commit was interrupted; whether it took effect is unknown",
             )
             _fail_all(tickets, interrupted)
-            for ticket in tickets:
-                ticket.on_done(ticket)
+            tell(tickets)
             raise
         return tickets
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -19,7 +19,7 @@ from objstore_log._core import LogCore
 from objstore_log._interrupts import uninterrupted
 from objstore_log._patience import lock_timeout_s
 from objstore_log._threads import Background, is_running, join
-from objstore_log._tickets import Ticket, TicketQueue
+from objstore_log._tickets import Ticket, TicketQueue, tell
 from objstore_log._wakeup import Wakeup
 from objstore_log.errors import BusyError, ObjStoreError, StorageError
 
@@ -29,19 +29,6 @@ IDLE_COMMIT_S: Final = 0.1
 """After this long without a commit an empty commit record proves the last one."""
 INTERRUPT_LOOK_S: Final = 0.1
 """How often an append that waits for another thread's commit looks for Ctrl-C."""
-
-
-def _tell(tickets: Sequence[Ticket]) -> None:
-    """Call every finished ticket's owner, even if Ctrl-C arrives in between."""
-    remaining = list(tickets)
-    try:
-        while remaining:
-            ticket = remaining.pop(0)
-            ticket.on_done(ticket)
-    except BaseException:
-        for ticket in remaining:
-            ticket.on_done(ticket)
-        raise
 
 
 class CommitLoop:
@@ -131,6 +118,8 @@ class CommitLoop:
     def submit(self, ticket: Ticket) -> None:
         """Queue an append; its owner is called back from another thread.
 
+        It waits until `begin` is called, or another append is carried out.
+
         Raises:
             StorageError: there is no room for that thread; nothing is queued.
         """
@@ -140,6 +129,9 @@ class CommitLoop:
                 raise self._core.why_closed()
             self._start_thread_once()
             self._enqueue(ticket)
+
+    def begin(self) -> None:
+        """Have what is queued carried out by the committer thread."""
         self._work.set()
 
     def _enqueue(self, ticket: Ticket) -> None:
@@ -161,7 +153,7 @@ class CommitLoop:
             self.refuse_queued()
         if not self._queue:
             return
-        _tell(self._committer.commit(self._queue))
+        tell(self._committer.commit(self._queue))
         self._sync_when_due()
         self._after_commit()
 
@@ -186,7 +178,7 @@ class CommitLoop:
             tickets = self._queue.take()
             for ticket in tickets:
                 ticket.fail(closed)
-            _tell(tickets)
+            tell(tickets)
 
     def close_batches(self, is_wanted: Callable[[], bool]) -> None:
         """Prove the last batch durable. The caller is the leader.

@@ -240,8 +240,17 @@ class Log:
         The caller may set `is_withdrawn`; if the ticket was not taken yet it then ends
         with an error and without effect.
         """
+        self.enqueue(ticket)
+        self._loop.begin()
+
+    def enqueue(self, ticket: Ticket) -> None:
+        """Do what `submit` does, but wait for `begin` before it is carried out."""
         self._check_open()
         self._loop.submit(ticket)
+
+    def begin(self) -> None:
+        """Have all that is queued carried out; never fails, wherever it is called."""
+        self._loop.begin()
 
     # --- the catalog ----------------------------------------------------------
 

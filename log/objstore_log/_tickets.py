@@ -26,6 +26,10 @@ def _nobody(_: Ticket) -> None:
     """Tell nobody that a ticket is done."""
 
 
+def _wake_nobody() -> None:
+    """Wake nobody behind a batch."""
+
+
 @dataclass(eq=False, slots=True)
 class Ticket:
     """An append on its way: what to write, and later what came of it."""
@@ -43,6 +47,8 @@ class Ticket:
     is_done: bool = False
     appended: Appended | None = None
     error: ObjStoreError | None = None
+    wake: Callable[[], None] = _wake_nobody
+    """Called once behind the `on_done` of all tickets of a batch that share it."""
     lock_timeout_s: float | None = None
     """How long it waits while another process has the lock; `None` is without end."""
     queued_s: float = 0.0
@@ -71,6 +77,25 @@ class Ticket:
             raise self.error
         assert self.appended is not None
         return self.appended
+
+
+def tell(tickets: Sequence[Ticket]) -> None:
+    """Call every finished ticket's owner, even if Ctrl-C arrives in between.
+
+    Who is woken before all are told takes the interpreter from those that are not.
+    """
+    remaining = deque(tickets)
+    # in their order, each once
+    wakes = dict.fromkeys(ticket.wake for ticket in tickets)
+    try:
+        while remaining:
+            ticket = remaining.popleft()
+            ticket.on_done(ticket)
+    finally:
+        for ticket in remaining:
+            ticket.on_done(ticket)
+        for wake in wakes:
+            wake()
 
 
 class TicketQueue:

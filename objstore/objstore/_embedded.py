@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -45,6 +46,7 @@ from objstore_log import patience, uninterrupted
 
 T = TypeVar("T")
 NUID_BYTES: Final = 16
+_NUIDS_BYTES: Final = 64 * NUID_BYTES
 WORKER_THREADS: Final = 16
 """Operations that wait for the disk at the same time, for one handle."""
 INLINE_BYTES_MAX: Final = 1024 * 1024
@@ -105,6 +107,8 @@ class EmbeddedEngine(EmbeddedAtHand):
         self.backing_store = "memory" if store.in_memory else "log"
         self._is_closed = False
         self._limiter: CapacityLimiter | None = None
+        self._nuids: list[bytes] = []
+        """Drawn and not given yet; a forked child, which has them too, cannot put."""
         self._wakes: set[Callable[[], None]] = set()
         """What wakes those who wait for a change through this handle."""
 
@@ -118,7 +122,14 @@ class EmbeddedEngine(EmbeddedAtHand):
 
     def new_nuid(self) -> bytes:
         """Give 16 random bytes."""
-        return self._store.directory.environment.random_bytes(NUID_BYTES)
+        # many at a time: each call gives the interpreter to another thread
+        nuids = self._nuids
+        while True:
+            with suppress(IndexError):
+                return nuids.pop()
+            drawn = self._store.directory.environment.random_bytes(_NUIDS_BYTES)
+            starts = range(0, _NUIDS_BYTES, NUID_BYTES)
+            nuids += [drawn[start : start + NUID_BYTES] for start in starts]
 
     def _check(self) -> None:
         if self._is_closed:

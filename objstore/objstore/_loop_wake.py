@@ -27,29 +27,69 @@ SHIELD_S: Final = 10.0
 
 
 class LoopWaker:
-    """Sets events of one event loop; many at a time cost one call into the loop."""
+    """Between one event loop and the threads that work for it, many things at a time.
 
-    def __init__(self, schedule: Callable[[Callable[[], None]], Any]) -> None:
+    Each thread that is woken takes the interpreter from the one that wakes it. So
+    events are set by one call into the loop behind the last of them, and work is begun
+    behind the last task that had some.
+    """
+
+    def __init__(
+        self, schedule: Callable[[Callable[[], None]], Any], *, is_asyncio: bool
+    ) -> None:
         self._schedule = schedule
+        self._is_asyncio = is_asyncio
         self._lock = Lock()
         self._pending: list[anyio.Event] = []
+        self._is_due = False
+        """The loop is going to set what is pending."""
+        self._begins: dict[Callable[[], None], None] = {}
 
     def set(self, event: anyio.Event) -> None:
         """Set an event from any thread."""
+        self.add(event)
+        self.flush()
+
+    def add(self, event: anyio.Event) -> None:
+        """Have an event set with the next `flush`."""
         with self._lock:
             self._pending.append(event)
-            if len(self._pending) > 1:
+
+    def flush(self) -> None:
+        """Have what was added set by the loop; from any thread."""
+        with self._lock:
+            if self._is_due or not self._pending:
                 return
+            self._is_due = True
         try:
             self._schedule(self._set_pending)
         except RuntimeError:
             # the loop has ended, and with it everybody who waited there
             with self._lock:
                 self._pending.clear()
+                self._is_due = False
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Call something once the tasks that are ready have run; only in the loop.
+
+        On trio at once: there is no such moment that costs less than it gives.
+        """
+        if not self._is_asyncio:
+            work()
+            return
+        self._begins[work] = None
+        if len(self._begins) == 1:
+            asyncio.get_running_loop().call_soon(self._begin_all)
+
+    def _begin_all(self) -> None:
+        begins, self._begins = self._begins, {}
+        for work in begins:
+            work()
 
     def _set_pending(self) -> None:
         with self._lock:
             pending, self._pending = self._pending, []
+            self._is_due = False
         for event in pending:
             event.set()
 
@@ -71,7 +111,8 @@ def current_waker() -> LoopWaker:
     native: Any = anyio.lowlevel.current_token().native_token
     waker = _wakers.get(native)
     if waker is None:
-        waker = LoopWaker(partial(_schedule, ref(native)))
+        is_asyncio = isinstance(native, asyncio.AbstractEventLoop)
+        waker = LoopWaker(partial(_schedule, ref(native)), is_asyncio=is_asyncio)
         _wakers[native] = waker
     return waker
 

@@ -41,12 +41,15 @@ async def committed(
         if is_left:
             settle(ticket)
         else:
-            waker.set(done)
+            waker.add(done)
 
     ticket = ticket_of(op, prepared, tell)
+    ticket.wake = waker.flush
     with patience(lock_timeout_s):
         # not around a wait, which may end in another context
-        bucket.log.submit(ticket)
+        bucket.log.enqueue(ticket)
+    # a loop that ends before that leaves it to the next commit, or to the log's end
+    waker.begin(bucket.log.begin)
     try:
         await done.wait()
     except BaseException as error:
