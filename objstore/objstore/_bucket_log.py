@@ -124,10 +124,9 @@ class BucketLog:
         self._announce(op)
         records: list[NewRecord] = []
         contents: dict[int, Content] = {}
-        last_meta = max(
-            (at for at, item in enumerate(op.records) if isinstance(item, Meta)),
-            default=-1,
-        )
+        last_meta = len(op.records) - 1
+        while last_meta >= 0 and not isinstance(op.records[last_meta], Meta):
+            last_meta -= 1
         for at, item in enumerate(op.records):
             if isinstance(item, Chunk):
                 records.append(

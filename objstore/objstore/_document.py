@@ -113,14 +113,17 @@ def encode_document(document: Document) -> bytes:
     metadata = dict(document.metadata)
     if document.filename:
         metadata[_FILENAME_KEY] = document.filename
-    fields: dict[str, object] = {
-        "name": document.name,
-        "description": document.description,
-        "headers": {name: list(values) for name, values in document.headers.items()},
-        "metadata": metadata,
-        "options": _encode_options(document),
-    }
-    fields = {name: value for name, value in fields.items() if value}
+    fields: dict[str, object] = {"name": document.name} if document.name else {}
+    if document.description:
+        fields["description"] = document.description
+    if document.headers:
+        headers = document.headers.items()
+        fields["headers"] = {name: list(values) for name, values in headers}
+    if metadata:
+        fields["metadata"] = metadata
+    options = _encode_options(document)
+    if options:
+        fields["options"] = options
     fields["bucket"] = document.bucket
     fields["nuid"] = document.nuid
     fields["size"] = document.size
@@ -285,12 +288,22 @@ def change_of(bucket: str, stored: StoredMeta | BucketChange) -> Change:
     return Change(**_info_fields(bucket, stored), kind=stored.change)
 
 
+@lru_cache(maxsize=64)
+def _options_of(link: ObjectLink | None, chunk_bytes: int) -> ObjectMetaOptions:
+    """Give options, which many objects have in common."""
+    return ObjectMetaOptions(link=link, max_chunk_size=chunk_bytes)
+
+
 def _info_fields(
     bucket: str, stored: StoredMeta, document: Document | None = None
 ) -> dict[str, Any]:
     if document is None:
         document = decode_document(stored.document)
-    headers = {name: ", ".join(values) for name, values in document.headers.items()}
+    headers: dict[str, str] | None = None
+    content_type: str | None = None
+    if document.headers:
+        headers = {name: ", ".join(values) for name, values in document.headers.items()}
+        content_type = document.content_type
     link = document.link
     chunk_bytes = document.chunk_bytes or stored.chunk_bytes or DEFAULT_CHUNK_SIZE
     deleted = document.deleted or stored.is_marker
@@ -301,7 +314,7 @@ def _info_fields(
         "name": stored.name,
         "bucket": bucket,
         "description": document.description,
-        "headers": headers or None,
+        "headers": headers,
         "metadata": dict(document.metadata) or None,
         "size": stored.size if has_content else 0,
         "chunks": document.chunks if has_content else 0,
@@ -312,12 +325,12 @@ def _info_fields(
         "mtime": _time_of(stored.time_ns),
         "nuid": document.nuid or nuid_text(stored.nuid),
         "links": None if link is None else [str(link)],
-        "options": ObjectMetaOptions(link=link, max_chunk_size=chunk_bytes),
+        "options": _options_of(link, chunk_bytes),
         "link": link,
         "seq": stored.sequence,
         "expires": None if expires_ns is None else _time_of(expires_ns),
         "stored_size": stored.stored_size,
-        "content_type": document.content_type,
+        "content_type": content_type,
         "filename": document.filename,
     }
 

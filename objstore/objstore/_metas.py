@@ -96,13 +96,20 @@ def resolve_meta(
         link = str(said.options.link)
         hint = "make links with add_link(), add_bucket_link() or update_meta()"
         raise bad_meta("options.link", link, "is given with content", hint)
-    blank = Document(check_object_name(name), bucket, chunk_bytes=chunk_bytes)
-    if meta is None and guessed is None and not given:
-        return PutMeta(blank, chunk_bytes, None)
     said = replace(said, name=None, **given)
     if guessed is not None:
         said = _completed(said, guessed)
+    blank = Document(check_object_name(name), bucket, chunk_bytes=chunk_bytes)
     return PutMeta(merge_meta(blank, said), chunk_bytes, check_ttl(said.ttl))
+
+
+def plain_meta(bucket: str, name: object, bucket_chunk_size: int | None) -> PutMeta:
+    """Give what `resolve_meta` gives where nothing is said of the object."""
+    chunk_bytes = DEFAULT_CHUNK_SIZE
+    if bucket_chunk_size is not None:
+        chunk_bytes = _check_chunk_size(bucket_chunk_size)
+    document = Document(check_object_name(name), bucket, chunk_bytes=chunk_bytes)
+    return PutMeta(document, chunk_bytes, None)
 
 
 def merge_meta(existing: Document, update: ObjectMeta) -> Document:

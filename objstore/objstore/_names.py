@@ -122,12 +122,14 @@ def nuid_text(nuid: bytes) -> str:
     """Write a content id as 22 characters of base 62."""
     assert len(nuid) == _NUID_BYTES
     number = int.from_bytes(nuid)
-    pairs: list[str] = []
+    pairs = _BASE62_PAIRS
+    count = len(pairs)
+    written: list[str] = []
     for _ in range(_NUID_CHARACTERS // 2):
-        number, digits = divmod(number, len(_BASE62_PAIRS))
-        pairs.append(_BASE62_PAIRS[digits])
-    pairs.reverse()
-    return "".join(pairs)
+        number, digits = divmod(number, count)
+        written.append(pairs[digits])
+    written.reverse()
+    return "".join(written)
 
 
 def nuid_bytes(text: str) -> bytes:

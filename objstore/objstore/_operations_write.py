@@ -33,7 +33,7 @@ from objstore._engine import (
     call,
 )
 from objstore._expiry import Scope
-from objstore._metas import MetaOptions, PutMeta, resolve_meta
+from objstore._metas import MetaOptions, PutMeta, plain_meta, resolve_meta
 from objstore._names import nuid_text
 from objstore._operations import (
     Standing,
@@ -113,6 +113,10 @@ def request_of(
         raise TypeError(problem)
     state = yield from call(GetBucket(scope.bucket))
     config = config_of(state.document)
+    if guessed is None and _says_nothing(options):
+        plain = plain_meta(scope.bucket, name, config.chunk_size)
+        ttl_ns = ttl_of(config, None)
+        return PutRequest(plain, ttl_ns, incarnation=state.incarnation)
     expected = options.get("expected_digest")
     meta = resolve_meta(
         scope.bucket,
@@ -130,6 +134,14 @@ def request_of(
         progress=options.get("progress"),
         incarnation=state.incarnation,
     )
+
+
+def _says_nothing(options: PutOptions) -> bool:
+    """Say whether no argument of a put but its name and its content was given."""
+    for key, given in options.items():
+        if given is not None and not (key == "create" and given is False):
+            return False
+    return True
 
 
 class Put:
