@@ -58,10 +58,11 @@ class EncodedBatch:
 
     def add_to(self, index: SegmentIndex) -> None:
         """Add the batch's records to the index of its segment."""
+        add = index.add_fields
         for record, (position, length, _) in zip(
             self.records, self.headers, strict=True
         ):
-            index.add_fields(
+            add(
                 record.sequence,
                 position,
                 length,

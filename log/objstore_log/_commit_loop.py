@@ -232,7 +232,8 @@ class CommitLoop:
     def _start_idle_commit(self) -> None:
         """Have the committer thread write the empty commit record when it is idle."""
         if self._has_idle_work():
-            self._try_start_thread()
+            if not is_running(self._thread):
+                self._try_start_thread()
             if self._dozes:
                 self._dozes = False
                 self._work.set()

@@ -175,6 +175,13 @@ class LogCore:
             if not self.head_file.changed():
                 return
 
+    def note_published(self) -> None:
+        """Take the head that was just published for read on to: it states own ends.
+
+        Only under the log's lock, behind which nobody else has published.
+        """
+        self._followed = self.head_file.newest
+
     def follow_head(self, head: Head) -> None:
         """Read on to the published end."""
         ends = self.progress

@@ -271,9 +271,12 @@ class _KeptLock:
         self._kept = kept
         _held_locks.add(self)
         text = _holder_text()
-        with contextlib.suppress(OSError):
+        try:
             if file.read_at(0, _PID_BYTES) != text:
                 file.write_at(0, [text])
+        except OSError:
+            # as for the others: a courtesy
+            return
 
     def release(self) -> None:
         if self not in _held_locks:

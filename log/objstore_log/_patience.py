@@ -6,21 +6,24 @@ lock is taken far below the call that knows its handle.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 _lock_timeout_s: ContextVar[float | None] = ContextVar("lock_timeout_s")
 
 
-@contextmanager
-def patience(lock_timeout_s: float | None) -> Generator[None]:
+class patience:  # noqa: N801 - used as a function is
     """Have everything in the block wait for a lock so long; `None` is without end."""
-    token = _lock_timeout_s.set(lock_timeout_s)
-    try:
-        yield
-    finally:
-        _lock_timeout_s.reset(token)
+
+    __slots__ = ("_limit_s", "_token")
+
+    def __init__(self, lock_timeout_s: float | None) -> None:
+        self._limit_s = lock_timeout_s
+
+    def __enter__(self) -> None:
+        self._token = _lock_timeout_s.set(self._limit_s)
+
+    def __exit__(self, *_: object) -> None:
+        _lock_timeout_s.reset(self._token)
 
 
 def lock_timeout_s(otherwise: float | None) -> float | None:

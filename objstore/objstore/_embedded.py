@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -125,18 +124,22 @@ class EmbeddedEngine(EmbeddedAtHand):
         # many at a time: each call gives the interpreter to another thread
         nuids = self._nuids
         while True:
-            with suppress(IndexError):
+            try:
                 return nuids.pop()
-            drawn = self._store.directory.environment.random_bytes(_NUIDS_BYTES)
-            starts = range(0, _NUIDS_BYTES, NUID_BYTES)
-            nuids += [drawn[start : start + NUID_BYTES] for start in starts]
+            except IndexError:
+                drawn = self._store.directory.environment.random_bytes(_NUIDS_BYTES)
+                starts = range(0, _NUIDS_BYTES, NUID_BYTES)
+                nuids += [drawn[start : start + NUID_BYTES] for start in starts]
 
     def _check(self) -> None:
         if self._is_closed:
             raise ClosedError(what=f"the store {self.url}")
-        check_not_ending(f"the store {self.url}")
-        self._store.check_not_forked()
-        self._store.dropped.settle()
+        if sys.is_finalizing():
+            check_not_ending(f"the store {self.url}")
+        store = self._store
+        if store.is_forked:
+            store.check_not_forked()
+        store.dropped.settle()
 
     # --- blocking -------------------------------------------------------------
 
@@ -455,8 +458,10 @@ again and again would use the reserve up.
 def is_clearing(op: Op[Any]) -> bool:
     """Say whether an operation gives space back, or marks what may go."""
     if isinstance(op, ops.Append):
-        records = op.records
-        return all(isinstance(item, ops.Meta) and _is_marker(item) for item in records)
+        for item in op.records:
+            if not (isinstance(item, ops.Meta) and _is_marker(item)):
+                return False
+        return True
     return isinstance(op, _CLEARING)
 
 
