@@ -99,8 +99,9 @@ class _Uninterrupted:
 
     def _give_back(self) -> None:
         try:
-            for number in SIGNALS[:-1]:
-                self._restore(number)
+            for number in list(self._previous):
+                if number != SIGNALS[-1]:
+                    self._restore(number)
         finally:
             self._restore(SIGNALS[-1])
         self.deliver()

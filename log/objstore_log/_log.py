@@ -76,6 +76,8 @@ class Log:
         self._announcer = Announcer(self._core)
         self.freezer = Freezer(self._core, self._committer, time.sleep)
         self._loop = CommitLoop(self._core, self._committer, self._apply_when_many)
+        self.begin = self._loop.begin
+        """Has all that is enqueued carried out; never fails."""
         self._applying: Background | None = None
         self._waiters = Waiters(storage.path, self._core.catch_up)
         self._is_closed = False
@@ -247,10 +249,6 @@ class Log:
         """Do what `submit` does, but wait for `begin` before it is carried out."""
         self._check_open()
         self._loop.submit(ticket)
-
-    def begin(self) -> None:
-        """Have all that is queued carried out; never fails, wherever it is called."""
-        self._loop.begin()
 
     # --- the catalog ----------------------------------------------------------
 

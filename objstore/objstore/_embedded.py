@@ -28,6 +28,7 @@ from objstore._embedded_backup import (
     leave_gap,
 )
 from objstore._embedded_errors import bucket_of, explained, read_pinned, refused
+from objstore._embedded_kinds import PATIENT, WHOLE, is_clearing
 from objstore._embedded_store import EmbeddedStore
 from objstore._engine import Capability, Engine, Op
 from objstore._handles import check_not_ending
@@ -150,10 +151,10 @@ class EmbeddedEngine(EmbeddedAtHand):
         before = self._before(op) if found is None else found.entry.log_id
         answer: T
         try:
-            if type(op) in _WHOLE:
+            if type(op) in WHOLE:
                 with uninterrupted, patience(self._lock_timeout_s):
                     answer = self._carried_out(op, found)
-            elif type(op) in _PATIENT:
+            elif type(op) in PATIENT:
                 with patience(self._lock_timeout_s):
                     answer = self._carried_out(op, None)
             else:
@@ -442,49 +443,3 @@ _AT_HAND: dict[type[Op[Any]], Callable[[BucketLog, Any], Any]] = {
     ops.Append: lambda bucket, op: bucket.append(op),
 }
 """How the operations of every put go on in a bucket that is open and as it was."""
-_CLEARING: Final = (
-    ops.DeleteBucket,
-    ops.GetUsage,
-    ops.Reclaim,
-    ops.RemoveLeftovers,
-)
-"""What may give space back, or counts what there is; both need the catalog.
-
-Not the abort of a put: its chunks are garbage without a record, too, and whoever puts
-again and again would use the reserve up.
-"""
-
-
-def is_clearing(op: Op[Any]) -> bool:
-    """Say whether an operation gives space back, or marks what may go."""
-    if isinstance(op, ops.Append):
-        for item in op.records:
-            if not (isinstance(item, ops.Meta) and _is_marker(item)):
-                return False
-        return True
-    return isinstance(op, _CLEARING)
-
-
-def _is_marker(meta: ops.Meta) -> bool:
-    return meta.change in ("delete", "expire")
-
-
-_WHOLE: Final = frozenset(
-    {
-        ops.Abort,
-        ops.Append,
-        ops.CreateBucket,
-        ops.DeleteBucket,
-        backup_ops.FreezeBucket,
-        backup_ops.FreezeRegistry,
-        backup_ops.LeaveGap,
-        ops.Pin,
-        ops.Reclaim,
-        ops.RemoveLeftovers,
-        ops.SealBucket,
-        ops.UpdateBucket,
-    }
-)
-"""What Ctrl-C does not tear apart: it is delivered behind them."""
-_PATIENT: Final = frozenset({ops.Heal, ops.RepairCatalog, ops.Restore})
-"""What waits for other processes' locks in each of its steps."""

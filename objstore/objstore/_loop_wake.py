@@ -70,16 +70,14 @@ class LoopWaker:
                 self._is_due = False
 
     def begin(self, work: Callable[[], None]) -> None:
-        """Call something once the tasks that are ready have run; only in the loop.
-
-        On trio at once: there is no such moment that costs less than it gives.
-        """
-        if not self._is_asyncio:
-            work()
-            return
+        """Call something once the tasks that are ready have run; only in the loop."""
         self._begins[work] = None
-        if len(self._begins) == 1:
+        if len(self._begins) > 1:
+            return
+        if self._is_asyncio:
             asyncio.get_running_loop().call_soon(self._begin_all)
+        else:
+            self._schedule(self._begin_all)
 
     def _begin_all(self) -> None:
         begins, self._begins = self._begins, {}
