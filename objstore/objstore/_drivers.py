@@ -13,8 +13,8 @@ from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any, TypeVar, cast
 
 from objstore._effects import Effect
-from objstore._engine import Engine, Op, Steps
-from objstore._loop_wake import shielded
+from objstore._engine import Capability, Engine, Op, Steps
+from objstore._loop_wake import in_thread, shielded
 
 T = TypeVar("T")
 
@@ -66,6 +66,27 @@ async def arun(engine: Engine, steps: Steps[T]) -> T:
                 value = None
                 raise
             advance, value = steps.throw, error
+
+
+@dataclass(frozen=True, slots=True)
+class Together(Effect[T]):
+    """Carry logic out at a stretch: awaited, in one worker thread.
+
+    For what reads, hashes and copies by turns: a hop for each costs more than each.
+    A cancelled caller waits for its end, so that it is to be short.
+    """
+
+    steps: Steps[T]
+
+    def perform(self, engine: Engine) -> T:
+        """Carry it out in this thread."""
+        return run(engine, self.steps)
+
+    async def aperform(self, engine: Engine) -> T:
+        """Carry it out in another thread, unless the engine can only be awaited."""
+        if Capability.SYNCHRONOUS in engine.capabilities:
+            return await in_thread(partial(run, engine, self.steps))
+        return await arun(engine, self.steps)
 
 
 @dataclass(frozen=True, slots=True)

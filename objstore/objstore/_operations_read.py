@@ -6,15 +6,17 @@ import errno
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import IO, TypeVar
 
 from objstore._digest import digest_text
 from objstore._document import info_of, stated_digest
-from objstore._effects import Blocking, compute
+from objstore._drivers import Together
+from objstore._effects import INLINE_HASH_BYTES_MAX, Blocking, compute
 from objstore._engine import Buffer, Pin, PinHandle, ReadChunks, Steps, call
 from objstore._expiry import Scope
 from objstore._links import Version, resolve
@@ -35,6 +37,8 @@ SLAB_BYTES = 1024 * 1024
 """What is read, hashed and handed on at a time: it stays in the processor's cache."""
 HOT_RANGE_BYTES_MAX = 1024 * 1024
 """A longer range costs more to read than to look up."""
+STRETCH_SLABS = 4
+"""How many slabs one hop to another thread takes; a cancelled read waits for them."""
 ATTEMPTS_MAX = 20
 """How often a read looks up again when its version went away between two steps."""
 
@@ -154,13 +158,18 @@ def consume(
             digest.update(pieces)
         take(pieces)
 
-    chunk_bytes = stored.chunk_bytes
-    for span in plan_spans(0, stored.size, chunk_bytes=chunk_bytes, limit=SLAB_BYTES):
-        pieces = yield from read_span(version, span)
-        step = partial(work, pieces)
-        yield from call(Blocking(step)) if blocks else compute(step, span.size)
+    def take_all(spans: Sequence[Span]) -> Steps[None]:
+        for span in spans:
+            work((yield from read_span(version, span)))
+
+    spans = plan_spans(0, stored.size, chunk_bytes=stored.chunk_bytes, limit=SLAB_BYTES)
+    is_inline = stored.size <= INLINE_HASH_BYTES_MAX and not blocks
+    at_a_time = 1 if is_inline or progress is not None else STRETCH_SLABS
+    while stretch := tuple(islice(spans, at_a_time)):
+        steps = take_all(stretch)
+        yield from steps if is_inline else call(Together(steps))
         if progress is not None:
-            progress(span.offset + span.size, stored.size)
+            progress(stretch[-1].offset + stretch[-1].size, stored.size)
     if digest is not None and stored.size:
         digest.check()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from typing import Self, TypeVar
 
-from objstore._effects import compute
+from objstore._drivers import Together
+from objstore._effects import INLINE_HASH_BYTES_MAX
 from objstore._engine import Buffer, Pin, PinHandle, Steps, call
 from objstore._expiry import Scope
 from objstore._handles import Session
@@ -21,7 +21,7 @@ from objstore._operations_read import (
     read_span,
     read_version,
 )
-from objstore._ranges import slab_bytes, span_at, whole
+from objstore._ranges import Span, slab_bytes, span_at, whole
 from objstore._types import ObjectInfo
 from objstore.errors import ClosedError, CorruptionError
 
@@ -86,20 +86,32 @@ class Place:
         end = start + slab_bytes(stored.chunk_bytes, reach + stored.chunk_bytes - 1)
         end = min(end, stored.size)
         span = span_at(start, end - start, chunk_bytes=stored.chunk_bytes)
+        steps = self._read(span)
+        goes_on = start <= self._digest.size < end
+        if goes_on and span.size > INLINE_HASH_BYTES_MAX:
+            chunks, digest = yield from call(Together(steps))
+        else:
+            chunks, digest = yield from steps
+        self._digest = digest
+        self._loaded = (start, end, chunks)
+        return start, chunks
+
+    def _read(self, span: Span) -> Steps[tuple[list[Buffer], Digest]]:
+        """Read chunks; give the digest that has taken them if they follow its own."""
+        stored = self._version.stored
         try:
             chunks = yield from read_span(self._version, span)
         except CorruptionError as error:
             raise naming(error, stored.name) from error
-        if start <= self._digest.size < end:
-            # A copy: of an interrupted reading it has taken everything or nothing.
-            digest = self._digest.copy()
-            pieces = chunks[(digest.size - start) // stored.chunk_bytes :]
-            yield from compute(partial(digest.update, pieces), end - digest.size)
-            if end == stored.size:
-                digest.check()
-            self._digest = digest
-        self._loaded = (start, end, chunks)
-        return start, chunks
+        start, end = span.offset, span.offset + span.size
+        if not start <= self._digest.size < end:
+            return chunks, self._digest
+        # A copy: of an interrupted reading it has taken everything or nothing.
+        digest = self._digest.copy()
+        digest.update(chunks[(digest.size - start) // stored.chunk_bytes :])
+        if end == stored.size:
+            digest.check()
+        return chunks, digest
 
     def _piece(self, offset: int, size: int, *, to_end: bool = False) -> Steps[Buffer]:
         """Give bytes at an offset without copying, at most to the chunk's end."""

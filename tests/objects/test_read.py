@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from objstore import (
     Store,
     blocking,
 )
-from objstore._engine import Chunk
+from objstore._engine import Capability, Chunk, ReadChunks
 from objstore._handles import Session
 from objstore._operations_read import SLAB_BYTES
 
@@ -381,6 +382,31 @@ async def test_reader_iterates_chunks(bucket: ObjectStore) -> None:
         chunks = [chunk async for chunk in reader]
 
     assert [DATA[3:8], *(DATA[at : at + 8] for at in range(8, 50, 8))] == chunks
+
+
+@on_fake
+@asynchronous
+@pytest.mark.parametrize("can_block", [True, False])
+async def test_large_content_is_read_and_hashed_in_threads(
+    store: Store, fake: FakeEngine, *, can_block: bool
+) -> None:
+    """The event loop does neither, unless the engine can only be awaited."""
+    bucket = await store.create_object_store(bucket="b")
+    await bucket.put("a", LARGE)
+    threads: set[int] = set()
+
+    def before(op: object) -> None:
+        if isinstance(op, ReadChunks) and op.count > 1:
+            threads.add(threading.get_ident())
+
+    fake.before = before
+    if not can_block:
+        fake.capabilities -= {Capability.SYNCHRONOUS}
+    assert LARGE == await bucket.get("a")
+    async with bucket.open_reader("a") as reader:
+        assert LARGE == b"".join([chunk async for chunk in reader])
+
+    assert (threading.get_ident() in threads) is not can_block
 
 
 @on_fake

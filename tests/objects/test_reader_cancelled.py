@@ -14,9 +14,9 @@ import pytest
 from tests.fakes.fake_engine import FakeEngine
 from tests.fakes.worlds import asynchronous, on_fake
 
-from objstore import DigestMismatchError, ObjectStore, Store, _reader
-from objstore._engine import Chunk, ReadChunks, Steps
-from objstore._operations_read import SLAB_BYTES
+from objstore import DigestMismatchError, ObjectStore, Store
+from objstore._engine import Buffer, Chunk, ReadChunks
+from objstore._operations_read import SLAB_BYTES, Digest
 
 pytestmark = pytest.mark.anyio
 
@@ -43,14 +43,14 @@ def interrupt_hashing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def interrupt(at: int) -> None:
         times = count()
 
-        def compute(work: Callable[[], object], _size: int) -> Steps[object]:
-            yield from ()
-            answer = work()
+        update = Digest.update
+
+        def hashing(digest: Digest, pieces: list[Buffer]) -> None:
+            update(digest, pieces)
             if next(times) == at:
                 raise Interrupted
-            return answer
 
-        monkeypatch.setattr(_reader, "compute", compute)
+        monkeypatch.setattr(Digest, "update", hashing)
 
     return interrupt
 
