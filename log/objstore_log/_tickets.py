@@ -14,6 +14,8 @@ from objstore_log.errors import ObjStoreError
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """A batch takes further appends until it has this many bytes."""
 BATCH_RECORDS_MAX: Final = 4_096
+ALONE_BYTES_MIN: Final = 256 * 1024
+"""Chunks that nobody sees yet, and that take longer to write than a commit does."""
 
 GuardTotals: TypeAlias = dict[str, int]
 """What earlier appends of a batch add up to, by names that the guards choose."""
@@ -103,6 +105,8 @@ class TicketQueue:
 
     def __init__(self) -> None:
         self._tickets: deque[Ticket] = deque()
+        self._is_turn_of_large = False
+        """Chunks of a large put were passed over by the last batch."""
 
     def __len__(self) -> int:
         """Count the waiting tickets."""
@@ -124,15 +128,27 @@ class TicketQueue:
         return taken
 
     def take(self) -> list[Ticket]:
-        """Take as many as one batch holds, at least one when there is one."""
+        """Take as many as one batch holds, at least one when there is one.
+
+        Chunks of a large put ride alone, in turns with the others: who waits for an
+        acknowledgement takes no megabytes along, and waits for one such ride at most.
+        """
         taken: list[Ticket] = []
+        alone: Ticket | None = None
         length = count = 0
-        while self._tickets:
-            ticket = self._tickets[0]
+        for ticket in list(self._tickets):
+            if not ticket.is_visible and ticket.length >= ALONE_BYTES_MIN:
+                alone = alone or ticket
+                continue
             length += ticket.length
             count += len(ticket.records)
             full = length > BATCH_BYTES_MAX or count > BATCH_RECORDS_MAX
             if taken and full:
                 break
-            taken.append(self._tickets.popleft())
+            taken.append(ticket)
+        if alone is not None and (self._is_turn_of_large or not taken):
+            taken = [alone]
+        self._is_turn_of_large = alone is not None and taken[0] is not alone
+        for ticket in taken:
+            self._tickets.remove(ticket)
         return taken

@@ -9,7 +9,13 @@ import pytest
 
 from objstore_log._log import Log
 from objstore_log._record import NewRecord
-from objstore_log._tickets import Guard, GuardTotals, Ticket, TicketQueue
+from objstore_log._tickets import (
+    ALONE_BYTES_MIN,
+    Guard,
+    GuardTotals,
+    Ticket,
+    TicketQueue,
+)
 from objstore_log.errors import ConflictError, ObjStoreError, StorageError
 from objstore_log.testing import CrashStorage
 from objstore_log.testing.crash_storage import CrashFile
@@ -227,6 +233,58 @@ def test_guard_counts_earlier_appends_of_its_batch() -> None:
 
     assert [ticket.error is None for ticket in done] == [True, True, False]
     assert list(current(log)) == [subject("a"), subject("b")]
+
+
+def large(fill: bytes) -> Ticket:
+    """Give the append of chunks in the middle of a large put."""
+    return Ticket([chunk(fill * ALONE_BYTES_MIN)], {}, None, False)
+
+
+def small(name: str) -> Ticket:
+    """Give an append whose owner waits for an acknowledgement."""
+    return Ticket([meta(name)], {}, None, True)
+
+
+def turns(*waiting: Ticket) -> list[list[int]]:
+    """Give which of some appends each batch takes, in their order."""
+    queue = TicketQueue()
+    for ticket in waiting:
+        queue.add(ticket)
+    taken: list[list[int]] = []
+    while queue:
+        taken.append([waiting.index(ticket) for ticket in queue.take()])
+    return taken
+
+
+def test_chunks_of_large_puts_ride_alone_and_in_turns() -> None:
+    """Nobody waits for more than one such ride, and they wait for one batch."""
+    mixed = (large(b"1"), small("a"), large(b"2"), small("b"), large(b"3"))
+
+    assert turns(*mixed) == [[1, 3], [0], [2], [4]]
+    assert turns(large(b"1"), large(b"2")) == [[0], [1]]
+    assert turns(small("a"), small("b")) == [[0, 1]]
+    assert turns() == []
+
+
+def test_large_put_is_not_starved_by_small_ones() -> None:
+    """However many come, every other batch is one of its."""
+    queue = TicketQueue()
+    chunks = [large(b"1"), large(b"2")]
+    for ticket in chunks:
+        queue.add(ticket)
+    rides: list[bool] = []
+    for number in range(4):
+        queue.add(small(f"n{number}"))
+        rides.append(queue.take()[0] in chunks)
+
+    assert rides == [False, True, False, True]
+
+
+def test_small_chunks_ride_with_others() -> None:
+    """What is written in no time needs no ride of its own."""
+    short = Ticket([chunk(b"1")], {}, None, False)
+
+    assert turns(short, small("a")) == [[0, 1]]
 
 
 def test_withdrawn_append_is_left_out_of_its_batch() -> None:
