@@ -311,8 +311,14 @@ class BucketLog:
     # --- content --------------------------------------------------------------
 
     def peek(self, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
-        """Give a small object's document and content, unverified, if at hand."""
-        return None if self._follower.seal == GONE else self._hot.read(name, wait=wait)
+        """Give an object's document and content, without its digest, if at hand."""
+        if self._follower.seal == GONE:
+            return None
+        found = self._hot.read(name, wait=wait)
+        if found is None and wait:
+            # what is larger takes too long to hash where nothing may be waited for
+            found = self._ranges.read_whole(name, wait=True)
+        return found
 
     def peek_range(
         self, name: str, offset: int, size: int, *, wait: bool

@@ -16,6 +16,8 @@ from objstore._engine import StoredMeta
 from objstore.errors import BadObjectMetaError
 from objstore_log import Log, Record, RecordPlace
 
+HOT_WHOLE_BYTES_MAX: Final = 1024 * 1024
+"""A larger content is read in slabs."""
 HOT_CHUNKS_MAX: Final = 8_192
 """Places that are kept for a bucket, about 2 MB; a gigabyte in chunks of 128 KiB."""
 HOT_NAMES_MAX: Final = 1_000
@@ -54,12 +56,24 @@ class HotRanges:
         Returns:
             `None` when it has not all of them, is not plain, or not at hand.
         """
-        hot = self._known.get(name)
-        if hot is None or not self._places.is_newest(hot.subject, hot.sequence):
-            hot = self._look_up(name)
+        hot = self._newest_of(name)
         stored = None if hot is None else hot.stored
         if hot is None or stored is None or offset + size > stored.size:
             return None
+        return self._read(hot, stored, offset, size, wait=wait)
+
+    def read_whole(self, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
+        """Give the document of a name's newest version, and its content as `read`."""
+        hot = self._newest_of(name)
+        stored = None if hot is None else hot.stored
+        if hot is None or stored is None or not 0 < stored.size <= HOT_WHOLE_BYTES_MAX:
+            return None
+        content = self._read(hot, stored, 0, stored.size, wait=wait)
+        return None if content is None else (stored.document, content)
+
+    def _read(
+        self, hot: _Hot, stored: StoredMeta, offset: int, size: int, *, wait: bool
+    ) -> bytes | None:
         index, skipped = divmod(offset, stored.chunk_bytes)
         behind = (offset + size - 1) // stored.chunk_bytes + 1
         places: list[RecordPlace] = []
@@ -73,6 +87,12 @@ class HotRanges:
             for at in range(index, behind):
                 hot.chunks.pop(at, None)
         return found
+
+    def _newest_of(self, name: str) -> _Hot | None:
+        hot = self._known.get(name)
+        if hot is None or not self._places.is_newest(hot.subject, hot.sequence):
+            return self._look_up(name)
+        return hot
 
     def _look_up(self, name: str) -> _Hot | None:
         subject = meta_subject_of(name)

@@ -208,7 +208,7 @@ class Gathered:
 
 
 def get_at_hand(scope: Scope, name: str, *, wait: bool) -> bytes | None:
-    """Give a small content, verified, if the engine has it at hand.
+    """Give a content of one slab at most, verified, if the engine has it at hand.
 
     `None` says nothing of the object: `get` gives it, or says what is wrong.
     """
@@ -229,7 +229,15 @@ def get(scope: Scope, name: str, *, verify: bool) -> Steps[bytes]:
     """Give the whole content behind a name."""
 
     def read(version: Version) -> Steps[bytes]:
-        gathered = Gathered(version.stored.size)
+        stored = version.stored
+        is_slab = INLINE_HASH_BYTES_MAX < stored.size <= SLAB_BYTES
+        if verify and is_slab and not stored.expires_ns:
+            # A thread may wait for the disk and hash, which a look on a loop may not.
+            look = partial(get_at_hand, version.scope, stored.name, wait=True)
+            found = yield from call(Blocking(look))
+            if found is not None:
+                return found
+        gathered = Gathered(stored.size)
         yield from consume(version, gathered.take, verify=verify)
         return gathered.result()
 

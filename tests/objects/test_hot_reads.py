@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import objstore
-from objstore import _hot_reads, _operations_read
+from objstore import _hot_ranges, _hot_reads, _operations_read
 from objstore.blocking import ObjectStore, Store
 from objstore.errors import (
     BucketNotFoundError,
@@ -101,12 +101,7 @@ def put_dead(bucket: ObjectStore) -> None:
 
 def put_large(bucket: ObjectStore) -> None:
     """Put what is not small."""
-    bucket.put("cold", bytes(_hot_reads.HOT_BYTES_MAX + 1))
-
-
-def put_chunks(bucket: ObjectStore) -> None:
-    """Put more than one chunk."""
-    bucket.put("cold", CONTENT, chunk_size=100)
+    bucket.put("cold", bytes(_hot_ranges.HOT_WHOLE_BYTES_MAX + 1))
 
 
 def put_nothing(bucket: ObjectStore) -> None:
@@ -119,18 +114,52 @@ def put_link(bucket: ObjectStore) -> None:
     bucket.add_link("cold", bucket.get_info("hot"))
 
 
-@pytest.mark.parametrize(
-    "put", [put_dead, put_large, put_chunks, put_nothing, put_link]
-)
+@pytest.mark.parametrize("put", [put_dead, put_large, put_nothing, put_link])
 def test_what_is_not_small_and_plain_goes_the_long_way(
     bucket: ObjectStore, put: Callable[[ObjectStore], None]
 ) -> None:
-    """What expires, has many chunks or none, or is a link is looked up each time."""
+    """What expires, has no chunk or many, or is a link is looked up each time."""
     put(bucket)
     content = bucket.get("cold")
 
     assert at_hand(bucket, "cold") is None
     assert bucket.get("cold") == content
+
+
+@pytest.mark.parametrize(
+    ("size", "chunk_bytes"), [(700, 100), (200_000, 1 << 20), (1 << 20, 1 << 17)]
+)
+def test_content_of_a_slab_is_at_hand_where_it_may_be_waited_for(
+    store: Store, bucket: ObjectStore, size: int, chunk_bytes: int
+) -> None:
+    """It is proven anew each time: damage that comes later is found."""
+    content = random.Random(size).randbytes(size)
+    bucket.put("cold", content, chunk_size=chunk_bytes)
+
+    assert at_hand(bucket, "cold") == content
+    assert _operations_read.get_at_hand(bucket._scope, "cold", wait=False) is None
+    for segment in Path(store.url).rglob("*.seg"):
+        data = bytearray(segment.read_bytes())
+        place = data.find(content[:90])
+        if place >= 0:
+            data[place + 50] ^= 1
+            segment.write_bytes(data)
+    assert at_hand(bucket, "cold") is None
+    with pytest.raises(CorruptionError):
+        bucket.get("cold")
+
+
+@pytest.mark.anyio
+async def test_content_of_a_slab_is_read_in_a_thread(tmp_path: Path) -> None:
+    """An event loop gets the same, hashed elsewhere."""
+    content = random.Random(3).randbytes(300_000)
+    async with objstore.connect(tmp_path / "store") as store:
+        bucket = await store.create_object_store("b")
+        await bucket.put("hot", content)
+        for _ in range(2):
+            assert await bucket.get("hot") == content
+        with pytest.raises(ObjectNotFoundError):
+            await bucket.get("cold")
 
 
 @pytest.mark.parametrize("found", ["", "\ud83d", 7, None, b"hot", ["hot"]])
