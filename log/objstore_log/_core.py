@@ -263,6 +263,8 @@ class LogCore:
             self._vanished += 1
             for listener in self.hole_listeners:
                 listener()
+            # what was superseded in the hole may have gone with it
+            self.cache.clear()
 
     def _read_segment(self, segment: Segment, start: int, end: int) -> None:
         for item in replay(segment, start, end):

@@ -127,6 +127,14 @@ class SegmentIndex:
 
     def find(self, sequence: int) -> Entry | None:
         """Give the entry of exactly that sequence."""
+        data = self._bytes
+        if data:
+            # where it is in a segment without gaps, which most are
+            at = (sequence - self.sequence(0)) * ENTRY_BYTES
+            if 0 <= at < len(data):
+                fields = _ENTRY.unpack_from(data, at)
+                if fields[0] == sequence:
+                    return Entry._make(fields)
         place = self.place(sequence)
         if place < len(self):
             entry = self.entry(place)

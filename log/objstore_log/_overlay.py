@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
+from objstore_log._notes import Notes
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
 from objstore_log._value_class import value_class
 
@@ -222,6 +223,8 @@ class SubjectCache:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.notes = Notes()
+        """Of the newest records; a commit takes those of its subjects."""
         self._values: OrderedDict[bytes, tuple[int, Record | None]] = OrderedDict()
         self.generation = 0
         """Moves with every commit; read it before a look-up that ends in `fill`."""
@@ -251,7 +254,9 @@ class SubjectCache:
         self.generation += 1
         for record in records:
             if record.kind in SUBJECT_KINDS:
-                self._put(record.subject, record.sequence, record)
+                subject = record.subject
+                self.notes.discard(subject)
+                self._put(subject, record.sequence, record)
 
     def fill(
         self, subject: bytes, sequence: int, record: Record | None, generation: int
@@ -279,3 +284,4 @@ class SubjectCache:
         """Forget everything."""
         self.generation += 1
         self._values.clear()
+        self.notes.clear()

@@ -87,6 +87,42 @@ class Places:
         core.catch_up()
         return core.cache.sequence(subject) == sequence and not core.is_closed
 
+    def noted(self, subject: bytes) -> bytes | None:
+        """Give what was noted of a subject if its newest record still is the same.
+
+        Takes in what other processes committed.
+        """
+        core = self._core
+        core.catch_up()
+        return None if core.is_closed else core.cache.notes.get(subject)
+
+    @property
+    def generation(self) -> int:
+        """Give what `note` takes; read it before the look-up."""
+        return self._core.cache.generation
+
+    def note(self, subject: bytes, note: bytes, generation: int) -> None:
+        """Note something of a subject's newest record, unless a commit came since."""
+        core = self._core
+        with core.mutex:
+            if generation == core.cache.generation:
+                core.cache.notes.put(subject, note)
+
+    def forget(self, subject: bytes) -> None:
+        """Note nothing of a subject any more."""
+        with self._core.mutex:
+            self._core.cache.notes.discard(subject)
+
+    def at(
+        self, sequence: int, segment: int, position: int, length: int
+    ) -> Place | None:
+        """Give a place that was noted; `None` when another segment has the record."""
+        try:
+            found = self._core.segments.locate(sequence)
+        except SequenceGoneError:
+            return None
+        return Place(found, position, length) if found.number == segment else None
+
     def last(self, subject: bytes) -> tuple[int, Record | None] | None:
         """Give what `Log.last` gives if no catalog has to be asked, else `None`.
 

@@ -300,11 +300,13 @@ class Segments:
         Raises:
             SequenceGoneError: every segment starts above it.
         """
-        tail = self.tail(sequence)
-        if not tail or tail[0].first_sequence > sequence:
+        segments, firsts = self._view
+        place = bisect_right(firsts, sequence) - 1
+        if place < 0:
             raise SequenceGoneError(sequence=sequence)
-        self._touch(tail[0])
-        return tail[0]
+        segment = segments[place]
+        self._touch(segment)
+        return segment
 
     def tail(self, sequence: int) -> list[Segment]:
         """Give the segment that holds a sequence, if any does, and all behind it."""

@@ -81,7 +81,7 @@ class BucketLog:
         self._lock = threading.Lock()
         self._follower = BucketFollower(log)
         self._metas = BucketMetas(log, entry.name, self.incarnation)
-        self._hot = HotReads(log, self._metas.newest)
+        self._hot = HotReads(log, self._metas)
         self._ranges = HotRanges(log, self._metas.newest, self._meta)
         self.unfinished: dict[bytes, list[tuple[int, int]]] = {}
         """Runs of chunks of puts of this process that have no meta yet, by nuid."""
@@ -310,8 +310,8 @@ class BucketLog:
 
     # --- content --------------------------------------------------------------
 
-    def peek(self, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
-        """Give an object's document and content, without its digest, if at hand."""
+    def peek(self, name: str, *, wait: bool) -> bytes | None:
+        """Give an object's content, verified by its digest, if at hand."""
         if self._follower.seal == GONE:
             return None
         found = self._hot.read(name, wait=wait)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from objstore._bucket_records import (
     behind,
@@ -16,10 +16,12 @@ from objstore._bucket_records import (
 from objstore._dropped import HeldPin
 from objstore._engine import Page, PinHandle, StoredMeta
 from objstore._meta_record import decode_meta
+from objstore._projection import meta_checksum
 from objstore.errors import CorruptionError
 from objstore_log import (
     Beside,
     CatalogDamagedError,
+    Kind,
     Log,
     LogSnapshot,
     Record,
@@ -33,6 +35,10 @@ _NEWEST: Final = (
     " FROM subjects s JOIN metas m ON m.sequence = s.sequence WHERE s.subject = ?"
 )
 _BESIDE: Final = Beside("metas", ("nuid", "time_ns", "body", "checksum"))
+_NEWEST_BODY: Final = (
+    "SELECT s.sequence, s.checksum, m.nuid, m.time_ns, m.body, m.checksum"
+    " FROM subjects s JOIN metas m ON m.sequence = s.sequence WHERE s.subject = ?"
+)
 _TRIES: Final = 20
 """How often something is looked up that was replaced and reclaimed meanwhile."""
 
@@ -45,6 +51,15 @@ class _LookUps(Protocol):
     def subjects_beside(
         self, beside: Beside, start: bytes, stop: bytes | None, limit: int
     ) -> list[tuple[Any, ...]]: ...
+
+
+class MetaParts(NamedTuple):
+    """What a meta is made of, apart from its name."""
+
+    sequence: int
+    nuid: bytes
+    time_ns: int
+    body: bytes
 
 
 class BucketMetas:
@@ -66,6 +81,42 @@ class BucketMetas:
         if not sequence:
             return None
         return self._decode(self._whole(record) or self._look_up(subject, sequence))
+
+    def newest_parts(self, subject: bytes) -> MetaParts | None:
+        """Give a name's newest meta with one look-up, and keep nothing.
+
+        Returns:
+            `None` when it takes more.
+        """
+        known = self._log.places.last(subject)
+        if known is not None:
+            record = self._whole(known[1])
+            if record is None:
+                return None
+            return MetaParts(
+                record.sequence, record.nuid, record.time_ns, bytes(record.body)
+            )
+        rows = self._log.query(_NEWEST_BODY, (subject,))
+        if len(rows) != 1 or not is_subject_sound(subject, *rows[0][:2]):
+            return None
+        sequence, _, nuid, time_ns, body, stored = rows[0]
+        if (
+            type(sequence) is int
+            and type(nuid) is bytes
+            and type(time_ns) is int
+            and type(body) is bytes
+            and meta_checksum(sequence, subject[1:], nuid, time_ns, body) == stored
+        ):
+            return MetaParts(sequence, nuid, time_ns, body)
+        return None
+
+    def remember(self, subject: bytes, parts: MetaParts, generation: int) -> None:
+        """Keep a newest meta for look-ups that follow."""
+        sequence, nuid, time_ns, body = parts
+        record = Record(
+            Kind.META, sequence, time_ns, subject[1:], body, nuid, 0, 0, 0, 0
+        )
+        self._log.remember(subject, record, generation)
 
     def newest(self, subject: bytes) -> Record | None:
         """Give the newest meta of a name with one look-up; `None` when it takes more.

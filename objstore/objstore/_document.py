@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import orjson
 
@@ -35,7 +35,6 @@ from objstore_log import value_class
 RESERVED_PREFIX = "_objstore."
 """Metadata keys with it are this library's own; users do not see them."""
 _FILENAME_KEY = RESERVED_PREFIX + "filename"
-DIGESTS_MAX: Final = 20_000
 _HINT = "put the object again, or repair it with the client that wrote it"
 Headers = Mapping[str, tuple[str, ...]]
 
@@ -191,11 +190,10 @@ def decode_document(document: bytes) -> Document:
     )
 
 
-@lru_cache(maxsize=DIGESTS_MAX)
 def stated_digest(document: bytes) -> bytes:
     """Give the digest that an object's document states, empty for links and markers.
 
-    Of the documents read last it is remembered. Raises as `decode_document`.
+    Raises as `decode_document`.
     """
     fields = _mapping("document", loads(document))
     digest, options = fields.get("digest"), fields.get("options")

@@ -14,8 +14,8 @@ class EmbeddedAtHand:
     _store: EmbeddedStore
     _is_closed: bool
 
-    def peek(self, bucket: str, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
-        """Give a small object's document and content, unverified, if at hand."""
+    def peek(self, bucket: str, name: str, *, wait: bool) -> bytes | None:
+        """Give a small object's content, verified by its digest, if at hand."""
         store = self._store
         if self._is_closed or not store.dropped.is_settled or sys.is_finalizing():
             return None

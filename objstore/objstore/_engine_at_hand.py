@@ -11,11 +11,11 @@ from typing import Protocol
 class AtHand(Protocol):
     """Gives content without an operation, where that costs next to nothing."""
 
-    def peek(self, bucket: str, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
-        """Give a name's newest document and its content if that costs next to nothing.
+    def peek(self, bucket: str, name: str, *, wait: bool) -> bytes | None:
+        """Give a name's newest content if that costs next to nothing.
 
-        Guarantee: the version is the newest that readers may see. The content is not
-        verified: the caller compares it with the digest that the document states.
+        Guarantee: the version is the newest that readers may see, and the content has
+        the digest that its document states.
 
         Args:
             bucket: the bucket.

@@ -8,10 +8,11 @@ plain, not as it was or not at hand goes the long way, which also says what is w
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from objstore._bucket_records import meta_subject_of, runs_between
-from objstore._document import decode_document
+from objstore._document import decode_document, stated_digest
 from objstore._engine import StoredMeta
 from objstore.errors import BadObjectMetaError
 from objstore_log import Log, Record, RecordPlace
@@ -62,14 +63,20 @@ class HotRanges:
             return None
         return self._read(hot, stored, offset, size, wait=wait)
 
-    def read_whole(self, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
-        """Give the document of a name's newest version, and its content as `read`."""
+    def read_whole(self, name: str, *, wait: bool) -> bytes | None:
+        """Give the content of a name's newest version as `read`, and by its digest."""
         hot = self._newest_of(name)
         stored = None if hot is None else hot.stored
         if hot is None or stored is None or not 0 < stored.size <= HOT_WHOLE_BYTES_MAX:
             return None
         content = self._read(hot, stored, 0, stored.size, wait=wait)
-        return None if content is None else (stored.document, content)
+        if content is None:
+            return None
+        try:
+            digest = stated_digest(stored.document)
+        except (BadObjectMetaError, ValueError):
+            return None
+        return content if sha256(content).digest() == digest else None
 
     def _read(
         self, hot: _Hot, stored: StoredMeta, offset: int, size: int, *, wait: bool

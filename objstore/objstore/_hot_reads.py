@@ -1,72 +1,87 @@
-"""Small objects that are read again and again: a look at the head, and one read.
+"""Small objects: one look-up of the name at most, a look at the head, and one read.
 
-What is kept is where a version's only chunk stands, never its bytes. Whoever gets them
-proves them by the digest that the version's document states; everything else, and
-everything that is not as it was, goes the long way, which also says what is wrong.
+What is noted is where the only chunk of a name's newest version stands, and its digest;
+never its bytes. The digest proves them; everything else, and everything that is not as
+it was, goes the long way, which also says what is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from hashlib import sha256
+from struct import Struct
+from typing import Final
 
+from objstore._bucket_metas import BucketMetas
 from objstore._bucket_records import meta_subject_of
+from objstore._document import stated_digest
 from objstore._meta_record import only_chunk
-from objstore_log import Log, Place, Record
+from objstore.errors import BadObjectMetaError
+from objstore_log import Log
 
 HOT_BYTES_MAX: Final = 64 * 1024
 """A larger content costs more to read and to hash than to look up."""
-HOT_NAMES_MAX: Final = 20_000
-
-
-class _Hot(NamedTuple):
-    """A name's newest version."""
-
-    sequence: int
-    subject: bytes
-    document: bytes
-    place: Place | None
-    """`None` when it goes the long way."""
+_NOTE: Final = Struct("<QQQI32s")
+"""The chunk's sequence, its segment and position, the length and the digest."""
+_LONG_WAY: Final = b""
+"""The note of a name that is not small and plain."""
 
 
 class HotReads:
     """Where the contents of one bucket's names are."""
 
-    def __init__(self, log: Log, newest: Callable[[bytes], Record | None]) -> None:
+    def __init__(self, log: Log, metas: BucketMetas) -> None:
         self._places = log.places
-        self._newest = newest
-        self._known: dict[str, _Hot] = {}
+        self._metas = metas
 
-    def read(self, name: str, *, wait: bool) -> tuple[bytes, bytes] | None:
-        """Give the document of a name's newest version and its content, unverified.
+    def read(self, name: str, *, wait: bool) -> bytes | None:
+        """Give the content of a name's newest version, verified by its digest.
 
         Returns:
             `None` when it is not small and plain, or not at hand.
         """
-        hot = self._known.get(name)
-        if hot is None or not self._places.is_newest(hot.subject, hot.sequence):
-            hot = self._look_up(name)
-        if hot is None or hot.place is None:
-            return None
-        content = hot.place.read(wait=wait)
-        if content is None or len(content) != hot.place.length:
-            self._known.pop(name, None)
-            return None
-        return hot.document, content
-
-    def _look_up(self, name: str) -> _Hot | None:
         subject = meta_subject_of(name)
-        record = self._newest(subject)
-        if record is None:
+        places = self._places
+        note = places.noted(subject)
+        if note is None:
+            note = self._look_up(subject)
+        if not note:
             return None
-        plain = only_chunk(bytes(record.body))
-        hot = _Hot(record.sequence, subject, b"", None)
+        sequence, segment, position, length, digest = _NOTE.unpack(note)
+        place = places.at(sequence, segment, position, length)
+        content = None if place is None else place.read(wait=wait)
+        if content is not None and sha256(content).digest() == digest:
+            return content
+        if content is not None or place is None:
+            # its segment was written anew, or is damaged
+            places.forget(subject)
+        return None
+
+    def _look_up(self, subject: bytes) -> bytes | None:
+        """Give a note and keep it; `None` when that takes more than a look-up."""
+        generation = self._places.generation
+        found = self._metas.newest_parts(subject)
+        if found is None:
+            return None
+        note: bytes | None = _LONG_WAY
+        plain = only_chunk(found.body)
         if plain is not None and 0 < plain[1] <= HOT_BYTES_MAX:
-            first, size, document = plain
-            place = self._places.of(first)
-            if place is not None and place.length == size:
-                hot = _Hot(record.sequence, subject, document, place)
-        if len(self._known) >= HOT_NAMES_MAX:
-            self._known.pop(next(iter(self._known)), None)
-        self._known[name] = hot
-        return hot
+            note = self._note_of(*plain)
+        if note is not None:
+            self._places.note(subject, note, generation)
+        if not note:
+            # it is looked up once more at once
+            self._metas.remember(subject, found, generation)
+        return note
+
+    def _note_of(self, sequence: int, size: int, document: bytes) -> bytes | None:
+        place = self._places.of(sequence)
+        if place is None:
+            return None
+        segment, position, length = place
+        try:
+            digest = stated_digest(document)
+        except (BadObjectMetaError, ValueError):
+            return _LONG_WAY
+        if not digest or length != size:
+            return _LONG_WAY
+        return _NOTE.pack(sequence, segment.number, position, length, digest)

@@ -20,8 +20,10 @@ _PREVIOUS_PLACE: Final = 48
 _DELTA_PLACE: Final = 56
 _EXTENT = Struct("<QI4xQ")
 _ONE_EXTENT_END: Final = PREFIX_BYTES + _EXTENT.size
-_WITH_CONTENT: Final = frozenset({"put", "meta"})
 _CHANGES: Final[tuple[ChangeKind, ...]] = ("put", "meta", "delete", "link", "expire")
+_WITH_CONTENT: Final = frozenset(
+    {_CHANGES.index("put") + 1, _CHANGES.index("meta") + 1}
+)
 
 
 class Content(NamedTuple):
@@ -152,10 +154,12 @@ def only_chunk(body: bytes) -> tuple[int, int, bytes] | None:
     Returns:
         The chunk's sequence, the content's size and the document; `None` for others.
     """
-    change, count, _, size, _, _, expires, _, _ = _prefix(body)
+    if len(body) < _ONE_EXTENT_END:
+        return None
+    change, count, _, size, _, _, expires, _, _ = _PREFIX.unpack_from(body)
     if count != 1 or expires or change not in _WITH_CONTENT:
         return None
-    ((first, chunks, _),) = _EXTENT.iter_unpack(body[PREFIX_BYTES:_ONE_EXTENT_END])
+    first, chunks, _ = _EXTENT.unpack_from(body, PREFIX_BYTES)
     return (first, size, body[_ONE_EXTENT_END:]) if chunks == 1 else None
 
 

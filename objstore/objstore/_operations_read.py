@@ -14,7 +14,7 @@ from itertools import islice
 from typing import IO, TypeVar
 
 from objstore._digest import digest_text
-from objstore._document import info_of, stated_digest
+from objstore._document import info_of
 from objstore._drivers import Together
 from objstore._effects import INLINE_HASH_BYTES_MAX, Blocking, compute
 from objstore._engine import Buffer, Pin, PinHandle, ReadChunks, Steps, call
@@ -26,7 +26,6 @@ from objstore._operations_write import Progress
 from objstore._ranges import SLAB_CHUNKS_MAX, Span, plan_spans, resolve_range, trim
 from objstore._types import ObjectInfo
 from objstore.errors import (
-    BadObjectMetaError,
     CorruptionError,
     DigestMismatchError,
 )
@@ -214,15 +213,7 @@ def get_at_hand(scope: Scope, name: str, *, wait: bool) -> bytes | None:
     """
     if type(name) is not str:
         return None
-    found = scope.engine.peek(scope.bucket, name, wait=wait)
-    if found is None:
-        return None
-    document, content = found
-    try:
-        digest = stated_digest(document)
-    except (BadObjectMetaError, ValueError):
-        return None
-    return content if hashlib.sha256(content).digest() == digest else None
+    return scope.engine.peek(scope.bucket, name, wait=wait)
 
 
 def get(scope: Scope, name: str, *, verify: bool) -> Steps[bytes]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from objstore_log._notes import NOTE_BYTES, Notes
 from objstore_log._overlay import (
     CACHED_BODY_BYTES_MAX,
     Applied,
@@ -253,6 +254,39 @@ def test_cache_keeps_no_large_bodies() -> None:
     cache.update([record(1, body=bytes(CACHED_BODY_BYTES_MAX + 1))])
 
     assert cache.get(b"\x02a") == (1, None)
+
+
+def test_notes_are_kept_until_a_commit_of_their_subject() -> None:
+    """A note says something of the newest record, and of no later one."""
+    cache = SubjectCache(1)
+    for subject in (b"\x02a", b"\x02b"):
+        cache.notes.put(subject, b"note")
+    cache.update([record(1, b"a"), record(2, b"b", Kind.ABORT)])
+
+    assert [cache.notes.get(b"\x02a"), cache.notes.get(b"\x02b")] == [None, b"note"]
+    cache.clear()
+    assert len(cache.notes) == 0
+
+
+@given(st.lists(st.tuples(st.binary(max_size=3), st.none() | st.binary(max_size=9))))
+def test_notes_are_bounded_in_bytes(
+    changes: list[tuple[bytes, bytes | None]],
+) -> None:
+    """The newest notes stay as far as they fit, whatever was forgotten meanwhile."""
+    limit = 3 * NOTE_BYTES
+    notes, model = Notes(limit), dict[bytes, bytes]()
+    for subject, note in changes:
+        model.pop(subject, None)
+        if note is None:
+            notes.discard(subject)
+            continue
+        notes.put(subject, note)
+        model[subject] = note
+        while sum(NOTE_BYTES + len(b"".join(item)) for item in model.items()) > limit:
+            del model[next(iter(model))]
+
+    assert model == {subject: notes.get(subject) for subject in model}
+    assert len(model) == len(notes)
 
 
 def test_cleared_cache_refuses_earlier_look_ups() -> None:

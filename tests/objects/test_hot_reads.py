@@ -13,6 +13,7 @@ import pytest
 
 import objstore
 from objstore import _hot_ranges, _hot_reads, _operations_read
+from objstore._bucket_records import meta_subject_of
 from objstore.blocking import ObjectStore, Store
 from objstore.errors import (
     BucketNotFoundError,
@@ -47,10 +48,21 @@ def at_hand(bucket: ObjectStore, name: str) -> bytes | None:
     return _operations_read.get_at_hand(bucket._scope, name, wait=True)
 
 
-def hot_reads_of(bucket: ObjectStore) -> Any:
-    """Give what the engine keeps for the fast way."""
+def by_note(bucket: ObjectStore, name: str) -> bytes | None:
+    """Give what comes by the note of a small object alone, without a range's places."""
+    return _operations_read.get_at_hand(bucket._scope, name, wait=False)
+
+
+def log_of(bucket: ObjectStore) -> Any:
+    """Give the bucket's log, which keeps the notes of the fast way."""
     engine: Any = bucket._scope.engine
-    return engine._store.bucket("b")._hot
+    return engine._store.bucket("b").log
+
+
+def note_of(bucket: ObjectStore, name: str) -> tuple[Any, ...]:
+    """Give what is noted of a name."""
+    note = log_of(bucket).places.noted(meta_subject_of(name))
+    return _hot_reads._NOTE.unpack(note)
 
 
 def test_small_object_is_at_hand(bucket: ObjectStore) -> None:
@@ -186,31 +198,48 @@ def test_damage_behind_a_first_read_is_found(store: Store, bucket: ObjectStore) 
 
 
 def test_rewritten_content_is_proven_again(
-    bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    bucket: ObjectStore,
 ) -> None:
-    """A place that holds something else by now is looked up anew."""
-    hot = hot_reads_of(bucket)
-    (known,) = hot._known.values()
-    moved = known.place._replace(position=known.place.position + 1)
-    monkeypatch.setitem(hot._known, "hot", known._replace(place=moved))
+    """A place that holds something else by now is forgotten, and looked up anew."""
+    places = log_of(bucket).places
+    fields = note_of(bucket, "hot")
+    places.note(
+        meta_subject_of("hot"),
+        _hot_reads._NOTE.pack(*fields[:2], fields[2] + 1, *fields[3:]),
+        places.generation,
+    )
 
-    assert at_hand(bucket, "hot") is None
-    assert bucket.get("hot") == CONTENT
+    assert by_note(bucket, "hot") is None
+    assert by_note(bucket, "hot") == CONTENT
+
+
+def test_content_of_another_segment_is_looked_up_anew(bucket: ObjectStore) -> None:
+    """A note of a segment that another one has replaced is forgotten."""
+    places = log_of(bucket).places
+    fields = note_of(bucket, "hot")
+    places.note(
+        meta_subject_of("hot"),
+        _hot_reads._NOTE.pack(fields[0], fields[1] + 1, *fields[2:]),
+        places.generation,
+    )
+
+    assert by_note(bucket, "hot") is None
+    assert by_note(bucket, "hot") == CONTENT
 
 
 def test_known_places_are_bounded(
     bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest are forgotten; every object is read right."""
-    monkeypatch.setattr(_hot_reads, "HOT_NAMES_MAX", 10)
+    notes = log_of(bucket)._core.cache.notes
+    monkeypatch.setattr(notes, "_limit_bytes", 2_500)
     contents = {f"n{number}": b"%d" % number * 50 for number in range(30)}
     for name, content in contents.items():
         bucket.put(name, content)
     names = random.Random(1).choices(list(contents), k=200)
 
     assert [bucket.get(name) for name in names] == [contents[name] for name in names]
-    hot = hot_reads_of(bucket)
-    assert len(hot._known) <= 10
+    assert 5 <= len(notes) <= 10
 
 
 def test_catalog_is_asked_once_for_what_no_cache_has(
