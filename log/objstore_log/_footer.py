@@ -29,7 +29,7 @@ TRAILER_MAGIC: Final = b"OBJFOOT\n"
 _TRAILER = Struct("<8sQQQQQ")
 TRAILER_BYTES: Final = _TRAILER.size + 8
 _COUNTS = Struct("<QQQ")
-_FOOTER_PREFIX_BYTES: Final = SEGMENT_HEADER_COPY_BYTES + _COUNTS.size
+FOOTER_PREFIX_BYTES: Final = SEGMENT_HEADER_COPY_BYTES + _COUNTS.size
 _U64 = Struct("<Q")
 
 
@@ -44,6 +44,12 @@ class Entry(NamedTuple):
     kind: int
     flags: int
     key_length: int
+
+
+def sequence_at(entries: Buffer, position: int) -> int:
+    """Give the sequence of the entry at a place in bytes."""
+    value: int = _U64.unpack_from(entries, position)[0]
+    return value
 
 
 class SegmentIndex:
@@ -82,38 +88,41 @@ class SegmentIndex:
         key: bytes,
     ) -> None:
         """Add the record that comes next, field by field."""
-        assert not self._bytes or sequence > self.last_sequence
+        assert not len(self) or sequence > self.last_sequence
         has_subject = kind in SUBJECT_KINDS
         subject_hash = checksum(subject_of(kind, key)) if has_subject else 0
         self._bytes += _ENTRY.pack(
             sequence, position, subject_hash, length, kind, flags, len(key)
         )
 
+    def _at(self, place: int) -> tuple[bytes | bytearray, int]:
+        """Give bytes, and where in them the entry at a place is."""
+        return self._bytes, place * ENTRY_BYTES
+
     def entry(self, place: int) -> Entry:
         """Give the entry at a place."""
-        return Entry(*_ENTRY.unpack_from(self._bytes, place * ENTRY_BYTES))
+        return Entry._make(_ENTRY.unpack_from(*self._at(place)))
 
     def sequence(self, place: int) -> int:
         """Give the sequence at a place."""
-        value: int = _U64.unpack_from(self._bytes, place * ENTRY_BYTES)[0]
-        return value
+        return sequence_at(*self._at(place))
 
     @property
     def first_sequence(self) -> int:
         """Give the first sequence, 0 when empty."""
-        return self.sequence(0) if self._bytes else 0
+        return self.sequence(0) if len(self) else 0
 
     @property
     def last_sequence(self) -> int:
         """Give the last sequence, 0 when empty."""
-        return self.sequence(len(self) - 1) if self._bytes else 0
+        return self.sequence(len(self) - 1) if len(self) else 0
 
     def place(self, sequence: int) -> int:
         """Give the place of the first record at or above a sequence."""
         count = len(self)
         if not count or sequence > self.last_sequence:
             return count
-        guess = sequence - self.sequence(0)
+        guess = sequence - self.first_sequence
         if 0 <= guess < count and self.sequence(guess) == sequence:
             return guess
         low, high = 0, count
@@ -127,14 +136,12 @@ class SegmentIndex:
 
     def find(self, sequence: int) -> Entry | None:
         """Give the entry of exactly that sequence."""
-        data = self._bytes
-        if data:
-            # where it is in a segment without gaps, which most are
-            at = (sequence - self.sequence(0)) * ENTRY_BYTES
-            if 0 <= at < len(data):
-                fields = _ENTRY.unpack_from(data, at)
-                if fields[0] == sequence:
-                    return Entry._make(fields)
+        # where it is in a segment without gaps, which most are
+        guess = sequence - self.first_sequence
+        if 0 <= guess < len(self):
+            entry = self.entry(guess)
+            if entry.sequence == sequence:
+                return entry
         place = self.place(sequence)
         if place < len(self):
             entry = self.entry(place)
@@ -234,15 +241,35 @@ def decode_footer(trailer: Trailer, body: Buffer) -> Footer | None:
     """Read a footer's body; `None` when it is damaged."""
     if len(body) != trailer.body_length or checksum(body) != trailer.body_checksum:
         return None
-    if len(body) < _FOOTER_PREFIX_BYTES:
-        return None
     data = bytes(body)
-    copy = data[:SEGMENT_HEADER_COPY_BYTES]
+    decoded = decode_footer_prefix(data[:FOOTER_PREFIX_BYTES], len(data))
+    if decoded is None:
+        return None
+    header, last, _ = decoded
+    entries = SegmentIndex(data[FOOTER_PREFIX_BYTES:])
+    return Footer(header, last, entries, trailer.record_position)
+
+
+def decode_footer_prefix(
+    prefix: bytes, length: int
+) -> tuple[SegmentHeader, int, int] | None:
+    """Read what stands before a footer's entries.
+
+    Args:
+        prefix: the first bytes of the body.
+        length: of the whole body.
+
+    Returns:
+        The header, the last sequence and the number of entries; `None` when they do
+        not fit the body.
+    """
+    if length < FOOTER_PREFIX_BYTES:
+        return None
+    copy = prefix[:SEGMENT_HEADER_COPY_BYTES]
     decoded: DecodedSegmentHeader | None = decode_segment_header(copy + copy)
     if decoded is None:
         return None
-    _, last, count = _COUNTS.unpack_from(data, SEGMENT_HEADER_COPY_BYTES)
-    entries = data[_FOOTER_PREFIX_BYTES:]
-    if len(entries) != count * ENTRY_BYTES:
+    _, last, count = _COUNTS.unpack_from(prefix, SEGMENT_HEADER_COPY_BYTES)
+    if length - FOOTER_PREFIX_BYTES != count * ENTRY_BYTES:
         return None
-    return Footer(decoded.header, last, SegmentIndex(entries), trailer.record_position)
+    return decoded.header, last, count

@@ -7,6 +7,7 @@ reclaimed meanwhile) looks the place up once more before it says anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final, NamedTuple, TypeVar
@@ -15,6 +16,7 @@ from objstore_log._core import VANISHED_MAX, LogCore
 from objstore_log._footer import Entry, SegmentIndex
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
 from objstore_log._refusals import refusals
+from objstore_log._sealed_index import FooterChangedError
 from objstore_log._segment import Segment
 from objstore_log._segments import LostSegments
 from objstore_log.errors import CorruptionError, HistoryRewoundError, SequenceGoneError
@@ -172,6 +174,12 @@ class Reader:
             sequence += len(entries)
         return records
 
+    def _held_entries(self, segment: Segment, first: int, count: int) -> list[Entry]:
+        with suppress(FooterChangedError):
+            index = segment.loaded_index or segment.index(segment.file.size())
+            return self._entries(index, first, count)
+        return self._entries(segment.index(segment.file.size()), first, count)
+
     def read_held(
         self, segments: Sequence[Segment], first: int, count: int
     ) -> list[Record]:
@@ -188,8 +196,7 @@ class Reader:
             if not holders:
                 raise SequenceGoneError(sequence=sequence)
             segment = max(holders, key=lambda held: held.number)
-            index = segment.loaded_index or segment.index(segment.file.size())
-            entries = self._entries(index, sequence, end - sequence)
+            entries = self._held_entries(segment, sequence, end - sequence)
             if not entries:
                 raise SequenceGoneError(sequence=sequence)
             read = segment.read_entries(entries)

@@ -16,7 +16,6 @@ from objstore_log._footer import (
     Entry,
     Footer,
     SegmentIndex,
-    decode_footer,
     decode_trailer,
 )
 from objstore_log._format import (
@@ -38,6 +37,7 @@ from objstore_log._scan import (
     past_refusals,
     scan_records,
 )
+from objstore_log._sealed_index import read_footer
 from objstore_log._storage import File, Storage
 from objstore_log.errors import CorruptionError, StoreVersionError
 
@@ -235,8 +235,7 @@ class Segment:
         trailer = decode_trailer(self.file.read_at(size - TRAILER_BYTES, TRAILER_BYTES))
         if trailer is None or trailer.body_position + trailer.body_length > size:
             return None
-        body = self.file.read_at(trailer.body_position, trailer.body_length)
-        footer = decode_footer(trailer, body)
+        footer = read_footer(trailer, self._read_at, self._lose_index)
         if footer is None or not self._is_own(footer.header):
             return None
         own = self._own_copies()
@@ -244,6 +243,15 @@ class Segment:
             return footer
         # content may hold a forged footer and a torn write may end just behind it
         return footer if footer.header.marker == own.header.marker else None
+
+    def _lose_index(self) -> None:
+        """Have the footer read again, or the records in its place."""
+        self.drop_index()
+        self.lose_footer()
+
+    def _read_at(self, position: int, length: int) -> bytes:
+        """Read the file that is open by then."""
+        return self.file.read_at(position, length)
 
     def check_header(self) -> list[Damage]:
         """Read the header again; gives the damage that its copies show."""
