@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -18,8 +19,16 @@ LIMIT_S = 1800.0
 def start(place: str, **arguments: Any) -> subprocess.Popen[str]:
     """Start a function, `module:function` below `benchmarks`, in a new process."""
     command = [sys.executable, "-m", "benchmarks.child", place, json.dumps(arguments)]
+    # whoever installs a package has it compiled, and a build machine may forbid that
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
-        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
 
 
