@@ -36,7 +36,7 @@ SLAB_BYTES = 1024 * 1024
 """What is read, hashed and handed on at a time: it stays in the processor's cache."""
 HOT_RANGE_BYTES_MAX = 1024 * 1024
 """A longer range costs more to read than to look up."""
-STRETCH_SLABS = 4
+STRETCH_SLABS = 8
 """How many slabs one hop to another thread takes; a cancelled read waits for them."""
 ATTEMPTS_MAX = 20
 """How often a read looks up again when its version went away between two steps."""
