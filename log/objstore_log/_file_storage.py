@@ -354,12 +354,15 @@ class FileStorage:
             existing = missing[0].parent if missing else self._directory
             refuse_network_filesystem(str(existing))
         for directory in missing:
-            directory.mkdir(exist_ok=True)
-            _sync_directory(directory.parent)
+            _make_directory(directory)
         if not self._directory.is_dir():
             raise NotADirectoryError(
                 errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.path
             )
+        if missing:
+            _sync_names_above(missing[0].parent)
+        elif create and not any(self._directory.iterdir()):
+            _sync_names_above(self._directory)
 
     def open(self, name: str, *, create: bool = False) -> PosixFile:
         flags = self._flags | (os.O_CREAT if create else 0)
@@ -473,6 +476,37 @@ def _missing_directories(path: Path) -> list[Path]:
         missing.insert(0, path)
         path = path.parent
     return missing
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir()
+        is_own = True
+    except FileExistsError:
+        is_own = False
+    try:
+        _sync_directory(path.parent)
+    except OSError:
+        # the next sync may be a success without this name: only a new one is durable
+        if is_own:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _sync_names_above(path: Path) -> None:
+    """Make the name of a directory durable, and those above it in its file system.
+
+    Another process may have made them, and been killed before its sync. It put
+    nothing into the last one before that.
+    """
+    device = path.stat().st_dev
+    for directory in path.parents:
+        if directory.stat().st_dev != device:
+            break
+        # what may not be read was not made by us
+        with contextlib.suppress(PermissionError):
+            _sync_directory(directory)
 
 
 def _sync_directory(path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +35,10 @@ _LOG_NAME: Final = re.compile("[0-9a-f]{8,16}")
 REGISTRY_NAME: Final = "00000000"
 SCRUB_NAME: Final = "SCRUB"
 SCRUB_LOCK_NAME: Final = "SCRUB.lock"
+FIRST_NAME: Final = "lock"
+"""What a log's directory holds first: its lock, which may be made by anybody."""
+_NOT_OURS: Final = {errno.ENOENT, errno.ENOTDIR, errno.EBUSY}
+"""There is none, or it is a link or a mount point, whose name somebody else made."""
 MAKING_NAME: Final = "STORE.lock"
 TEMPORARY_NAME: Final = "STORE.tmp"
 _OWN_NAMES: Final = {
@@ -73,15 +80,16 @@ class StoreDirectory:
             int.from_bytes(environment.random_bytes(8), "little"),
         )
         self.writers.enter()
-        self._logs = storage.directory(LOGS_NAME, create=True)
-        # always: who made these names may have been killed before its sync
-        storage.sync_directory()
+        self._logs = _open_logs(storage)
 
     def log_directory(self, number: int) -> Storage:
         """Give the directory of a log, made when missing; its name is durable."""
-        directory = self._logs.directory(f"{number:08x}", create=True)
-        self._logs.sync_directory()
-        return directory
+        name = f"{number:08x}"
+        found = _lasting_directory(self._logs, name)
+        if found is not None:
+            return found
+        with _making(self.storage):
+            return _make_log_directory(self._logs, name)
 
     def remove_log(self, number: int) -> None:
         """Remove a log's directory with everything in it; missing is fine."""
@@ -227,33 +235,87 @@ def _make(
         environment: clock and entropy.
         store_id: of a store that has lost the file; `None` for a new one.
     """
+    with _making(storage):
+        found = _read_header(storage)
+        if found is not None:
+            return found
+        header = StoreHeader(
+            STORE_VERSION,
+            store_id or environment.random_bytes(16),
+            environment.now_ns(),
+        )
+        file = storage.open(TEMPORARY_NAME, create=True)
+        try:
+            file.write_at(0, [encode_store_header(header)])
+            file.sync()
+        finally:
+            file.close()
+        storage.replace(TEMPORARY_NAME, STORE_NAME)
+        storage.sync_directory()
+        return header
+
+
+@contextmanager
+def _making(storage: Storage) -> Generator[None]:
+    """Be the only process that makes anything in the store's directory."""
     for _ in range(MAKING_TRIES):
         lock = storage.try_lock(MAKING_NAME)
-        if lock is None:
-            time.sleep(MAKING_PAUSE_S)
-            continue
-        try:
-            found = _read_header(storage)
-            if found is not None:
-                return found
-            header = StoreHeader(
-                STORE_VERSION,
-                store_id or environment.random_bytes(16),
-                environment.now_ns(),
-            )
-            file = storage.open(TEMPORARY_NAME, create=True)
-            try:
-                file.write_at(0, [encode_store_header(header)])
-                file.sync()
-            finally:
-                file.close()
-            storage.replace(TEMPORARY_NAME, STORE_NAME)
-            storage.sync_directory()
-            return header
-        finally:
-            lock.release()
-    raise StorageError(
-        path=storage.path,
-        operation="make",
-        reason="another process has been making the store for too long",
-    )
+        if lock is not None:
+            break
+        time.sleep(MAKING_PAUSE_S)
+    else:
+        raise StorageError(
+            path=storage.path,
+            operation="make",
+            reason="another process has been making the store for too long",
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# Nothing is put into a directory before a sync of its name has succeeded, so that one
+# that holds anything has a name that outlives a power cut. Of an empty one nobody
+# knows: who made it may have been killed, or its sync refused, and the next sync of
+# the same name may be a success without it. So an empty one is made anew.
+
+
+def _lasting_directory(parent: Storage, name: str) -> Storage | None:
+    try:
+        directory = parent.directory(name)
+    except FileNotFoundError:
+        return None
+    return directory if directory.names() else None
+
+
+def _make_directory(parent: Storage, name: str) -> Storage:
+    """Make a directory, durably. Only for who makes things alone."""
+    found = _lasting_directory(parent, name)
+    if found is not None:
+        return found
+    try:
+        parent.remove_directory(name)
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+    directory = parent.directory(name, create=True)
+    parent.sync_directory()
+    return directory
+
+
+def _make_log_directory(logs: Storage, name: str) -> Storage:
+    directory = _make_directory(logs, name)
+    directory.open(FIRST_NAME, create=True).close()
+    return directory
+
+
+def _open_logs(storage: Storage) -> Storage:
+    """Give the directory of all logs, with that of the registry in it."""
+    logs = _lasting_directory(storage, LOGS_NAME)
+    if logs is not None:
+        return logs
+    with _making(storage):
+        logs = _make_directory(storage, LOGS_NAME)
+        _make_log_directory(logs, REGISTRY_NAME)
+        return logs

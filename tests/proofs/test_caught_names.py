@@ -6,6 +6,7 @@ the system, for the bytes and for every name above them.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 
 from objstore import blocking
 from objstore.blocking import Store
+from objstore.errors import StorageError
 
 
 class Spy:
@@ -68,8 +70,12 @@ def test_put_has_synced_its_bytes_when_it_returns(spy: Spy, tmp_path: Path) -> N
         assert spy.has_bytes(segment, b"the content of a")
 
 
-def test_put_has_synced_every_name_above_its_bytes(spy: Spy, tmp_path: Path) -> None:
-    """From the first directory that the store made down to the segment."""
+@pytest.mark.parametrize("made", ["", "new", "new/deep/store"])
+def test_put_has_synced_every_name_above_its_bytes(
+    spy: Spy, tmp_path: Path, made: str
+) -> None:
+    """Also those of directories whose maker may have been killed before its sync."""
+    (tmp_path / made).mkdir(parents=True, exist_ok=True)
     with new_store(tmp_path) as store:
         store.create_object_store("b").put("a", b"the content of a")
         root = tmp_path / "new/deep/store"
@@ -79,6 +85,24 @@ def test_put_has_synced_every_name_above_its_bytes(spy: Spy, tmp_path: Path) -> 
         needed = {place for place in places if place.is_relative_to(tmp_path)}
         needed = (needed | {root / "STORE"}) - {tmp_path}
         assert [place for place in sorted(needed) if not spy.has_name(place)] == []
+
+
+def test_directory_whose_sync_is_refused_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The next sync would be a success, and its name still not on the disk."""
+    place = tmp_path / "new"
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, f"no sync of {descriptor}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", refuse)
+        with pytest.raises(StorageError, match="no sync"):
+            blocking.open(place)
+    assert not place.exists()
+    blocking.open(place).close()
+    assert place.exists()
 
 
 def test_download_has_its_bytes_before_its_name(spy: Spy, tmp_path: Path) -> None:
