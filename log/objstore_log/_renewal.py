@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from objstore_log._format import SEGMENT_HEADER_BYTES
-from objstore_log._scan import ReadAt, greatest_durable_position, past_refusals
+from objstore_log._scan import ReadAt, greatest_durable_position
 from objstore_log._segment import SEGMENT_SUFFIX, Segment
 from objstore_log._segments import TEMPORARY_SUFFIX, Segments
 from objstore_log._storage import Buffer, File
@@ -53,7 +53,7 @@ def renew_file(
         if footer:
             file.write_at(end, footer)
         file.sync()
-    except OSError:
+    except (OSError, _UnreadableError):
         # its bytes may be the last room that there was
         with suppress(OSError):
             storage.remove(temporary)
@@ -87,15 +87,37 @@ def has_lasting_name(segment: Segment) -> bool:
 def make_name_last(segments: Segments, active: Segment) -> Segment:
     """Give the active segment's name to a copy, by a sync that this process sees.
 
+    One that the disk refuses to read keeps its file, or what it gives the next time
+    would be lost; a sync is the most that can be done for its name.
+
     Returns:
-        The copy. Nothing may be appended to it: others may have the old file open.
+        The segment. Nothing may be appended to it: others may have the old file open.
     """
-    # zeros for what a disk refuses to read: it would be torn in either file
-    read_at = past_refusals(active.file.read_at)
-    header = read_at(0, SEGMENT_HEADER_BYTES)
-    renew_file(active, read_at, active.file.size(), header=header)
-    segments.renew(active)
+    read_at = _told_apart(active.file.read_at)
+    try:
+        header = read_at(0, SEGMENT_HEADER_BYTES)
+        renew_file(active, read_at, active.file.size(), header=header)
+    except _UnreadableError:
+        segments.storage.sync_directory()
+    else:
+        segments.renew(active)
     return segments.active
+
+
+class _UnreadableError(Exception):
+    """The disk refused to read."""
+
+
+def _told_apart(read_at: ReadAt) -> ReadAt:
+    """Tell refused reads from whatever else is refused."""
+
+    def read(position: int, length: int) -> bytes:
+        try:
+            return read_at(position, length)
+        except OSError as error:
+            raise _UnreadableError from error
+
+    return read
 
 
 def _copy(read_at: ReadAt, target: File, end: int) -> None:

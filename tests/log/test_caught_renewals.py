@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -12,6 +14,7 @@ from objstore_log._log import Log
 from objstore_log._segment import segment_name
 from objstore_log.errors import StorageError
 from objstore_log.testing import Crashed, CrashStorage
+from objstore_log.testing.crash_storage import CrashFile
 from objstore_log.testing.crash_trace import NameChange
 
 from .harness import OpenedLog, open_log, put
@@ -182,3 +185,28 @@ def test_lost_head_costs_nothing_beside_its_writer(batches: int) -> None:
     one.abandon()
     other.abandon()
     check_later(disk.kill(), *wanted)
+
+
+@MAKERS
+@pytest.mark.parametrize("position", [0, 300])
+def test_segment_that_cannot_be_read_now_keeps_its_file(
+    kill: Callable[[int], CrashStorage | None],
+    position: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A copy would have zeros for good where the disk gives nothing this once."""
+    disk = killed_behind_the_name(kill).kill()
+    read_at = CrashFile.read_at
+
+    def refused(file: CrashFile, start: int, length: int) -> bytes:
+        if file.name in SECOND and start <= position < start + length:
+            raise OSError(errno.EIO, "bad sector")
+        return read_at(file, start, length)
+
+    with monkeypatch.context() as patched, suppress(OSError):
+        patched.setattr(CrashFile, "read_at", refused)
+        opened_by(disk, 9).abandon()
+    other = opened_by(disk.kill(), 10)
+    put(other.log, "z", b"")
+    assert other.log.scrub(None).damages == []
+    other.abandon()
