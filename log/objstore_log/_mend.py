@@ -75,7 +75,7 @@ class Mender:
             except FileNotFoundError:
                 return b""
 
-    def heal(self, number: int) -> bool:
+    def heal(self, number: int, *, dry_run: bool = False) -> bool:
         """Write a segment anew with whole headers and a whole footer.
 
         Guarantee: what it holds between them is copied as it is, damage included;
@@ -90,6 +90,8 @@ class Mender:
             segment = self._segment(number)
             if segment is None or _whole_header(segment) is None:
                 return False
+            if dry_run:
+                return self._can_heal(segment)
             self._committer.end_segment(number)
             segment = self._segment(number)
             try:
@@ -106,17 +108,28 @@ class Mender:
             self._core.segments.refresh()
             return self._core.segments.get(number)
 
+    def _can_heal(self, segment: Segment) -> bool:
+        if segment is self._core.segments.active:
+            # it is ended first, by a footer that is whole
+            return True
+        header = _whole_header(segment)
+        return header is not None and self._end_of(segment, header)[1] is not None
+
+    def _end_of(
+        self, segment: Segment, header: SegmentHeader
+    ) -> tuple[int, list[Buffer] | None]:
+        """Give how much is copied, and the footer behind it if that is made anew."""
+        is_stated = self._core.segments.is_stated_sealed(segment)
+        if not segment.footer_is_damaged(is_stated=is_stated):
+            return segment.file.size(), []
+        usable = self._core.segments.usable(segment)
+        return usable, self._footer(segment, header, usable)
+
     def _heal(self, segment: Segment) -> bool:
         header = _whole_header(segment)
         if header is None:
             return False
-        usable = self._core.segments.usable(segment)
-        footer: list[Buffer] | None = []
-        end = segment.file.size()
-        is_stated = self._core.segments.is_stated_sealed(segment)
-        if segment.footer_is_damaged(is_stated=is_stated):
-            footer = self._footer(segment, header, usable)
-            end = usable
+        end, footer = self._end_of(segment, header)
         if footer is None:
             return False
         renew_file(

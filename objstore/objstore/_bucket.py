@@ -353,6 +353,7 @@ class ObjectStore(BucketWrites):
         prefix: str = "",
         *,
         repair: bool = False,
+        dry_run: bool = False,
         progress: Progress | None = None,
     ) -> VerifyReport:
         """Check every stored record, and every live object against its digest.
@@ -367,6 +368,7 @@ class ObjectStore(BucketWrites):
                 stays as it is: `get` raises `CorruptionError`, and this names it,
                 until it is put again or deleted. Nothing is deleted; a repair that
                 was interrupted can be run again.
+            dry_run: Only say what a repair would do, and change nothing.
             progress: As in `put`.
 
         Returns:
@@ -374,7 +376,13 @@ class ObjectStore(BucketWrites):
             what the repair did.
         """
         return await self._run(
-            checks.verify_bucket(self._scope, prefix, repair=repair, progress=progress)
+            checks.verify_bucket(
+                self._scope,
+                prefix,
+                repair=repair or dry_run,
+                dry_run=dry_run,
+                progress=progress,
+            )
         )
 
     # --- directory trees ----------------------------------------------------------

@@ -142,31 +142,36 @@ class BucketHealth:
         """Check rows and sums of the catalog alone, slowly."""
         return self._bucket.log.is_catalog_sound(pause)
 
-    def repair_catalog(self) -> list[RepairDone]:
+    def repair_catalog(self, *, dry_run: bool) -> list[RepairDone]:
         """Write again what only the catalog has, then rebuild it if it differs."""
-        return [*self._repair.salvage(), *rebuild(self._bucket.log)]
+        salvaged = self._repair.salvage(dry_run=dry_run)
+        if not dry_run:
+            return [*salvaged, *rebuild(self._bucket.log)]
+        return [*salvaged, *would_rebuild(self._bucket.log, salvaged)]
 
     # --- repair ---------------------------------------------------------------
 
     def quarantine(
-        self, what: DamageFound | StoredMeta, reason: str
+        self, what: DamageFound | StoredMeta, reason: str, *, dry_run: bool
     ) -> RepairDone | None:
         """Save what is left of something damaged; `None` when it was saved before."""
         if not self._quarantine.is_kept:
             return None
         if isinstance(what, StoredMeta):
-            return self._repair.quarantine(what, reason)
+            return self._repair.quarantine(what, reason, dry_run=dry_run)
+        if dry_run:
+            return would_save_stretch(self._quarantine, what)
         return save_stretch(
             self._bucket.log, self._quarantine, what, self._bucket.entry.name
         )
 
-    def restore(self, damaged: StoredMeta, now_ns: int) -> RepairDone:
+    def restore(self, damaged: StoredMeta, now_ns: int, *, dry_run: bool) -> RepairDone:
         """Put the newest older version that is whole in the place of a damaged one."""
-        return self._repair.restore(damaged, now_ns)
+        return self._repair.restore(damaged, now_ns, dry_run=dry_run)
 
-    def heal(self, segment: int) -> RepairDone | None:
+    def heal(self, segment: int, *, dry_run: bool) -> RepairDone | None:
         """Make header and footer of a segment whole."""
-        return heal(self._bucket.log, segment)
+        return heal(self._bucket.log, segment, dry_run=dry_run)
 
 
 def as_found(item: SegmentDamage) -> FoundDamage:
@@ -245,6 +250,23 @@ def rebuild(log: Log) -> list[RepairDone]:
     return [RepairDone("rebuilt", "the catalog was made anew from the log")]
 
 
+def would_rebuild(log: Log, salvaged: Sequence[RepairDone]) -> list[RepairDone]:
+    """Say whether a catalog differs by more than what is written again first."""
+    said = {(done.name, done.sequence) for done in salvaged}
+    if all((item.name, item.sequence) in said for item in differences(log)):
+        return []
+    return [RepairDone("rebuilt", "the catalog would be made anew from the log")]
+
+
+def would_save_stretch(quarantine: Quarantine, found: DamageFound) -> RepairDone | None:
+    """Say what `save_stretch` would do."""
+    if quarantine.has(stretch_name(found.segment, found.position)):
+        return None
+    size = found.end - found.position
+    detail = f"up to {size} damaged bytes would be saved: {found.reason}"
+    return RepairDone("quarantined", detail, found.name, found.sequence)
+
+
 def save_stretch(
     log: Log, quarantine: Quarantine, found: DamageFound, bucket: str
 ) -> RepairDone | None:
@@ -271,10 +293,11 @@ def save_stretch(
     return RepairDone("quarantined", detail, found.name, found.sequence, path)
 
 
-def heal(log: Log, segment: int) -> RepairDone | None:
+def heal(log: Log, segment: int, *, dry_run: bool) -> RepairDone | None:
     """Make header and footer of a segment whole; `None` when it cannot be done."""
-    if not log.mender.heal(segment):
+    if not log.mender.heal(segment, dry_run=dry_run):
         return None
+    has = "would have" if dry_run else "has"
     return RepairDone(
-        "healed", f"segment {segment:08x} has a whole header and footer again"
+        "healed", f"segment {segment:08x} {has} a whole header and footer again"
     )

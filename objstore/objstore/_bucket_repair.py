@@ -7,9 +7,10 @@ was killed anywhere can be run again, and other processes may write meanwhile.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 
@@ -38,6 +39,7 @@ _CHUNKS: Final = 8
 """Chunks of an older version that are read at a time."""
 _SEAL_SUBJECT: Final = subject_of(Kind.SEAL, b"")
 _FLOOR_SUBJECT: Final = subject_of(Kind.FLOOR, b"")
+_Appending: TypeAlias = Callable[[bytes, int, NewRecord], bool]
 _UNREADABLE: Final = (CorruptionError, SequenceGoneError)
 
 
@@ -50,7 +52,7 @@ class BucketRepair:
 
     # --- salvage --------------------------------------------------------------
 
-    def salvage(self) -> list[RepairDone]:
+    def salvage(self, *, dry_run: bool) -> list[RepairDone]:
         """Write changes again that the catalog has whole and the log has not.
 
         Guarantee: before any rebuild, which would lose them; a name that somebody
@@ -58,21 +60,25 @@ class BucketRepair:
         what is written again says what was said.
         """
         self._bucket.log.apply()
-        done = list(self._salvage_metas())
-        done += self._salvage_state(_SEAL_SUBJECT, "seal")
-        done += self._salvage_state(_FLOOR_SUBJECT, "change floor")
+        append = self._would_append if dry_run else self._append
+        done = list(self._salvage_metas(append, _was(dry_run=dry_run)))
+        for subject, what in (
+            (_SEAL_SUBJECT, "seal"),
+            (_FLOOR_SUBJECT, "change floor"),
+        ):
+            done += self._salvage_state(subject, what, append, _was(dry_run=dry_run))
         return done
 
-    def _salvage_metas(self) -> Iterator[RepairDone]:
+    def _salvage_metas(self, append: _Appending, was: str) -> Iterator[RepairDone]:
         for row in self._meta_rows():
             record = record_of_row(row)
             if record is None or self._is_readable(record.sequence):
                 continue
-            if self._append(record.subject, record.sequence, repeated(record)):
+            if append(record.subject, record.sequence, repeated(record)):
                 name = record.key.decode(errors="replace")
                 detail = (
                     f"what was said of {name!r} at sequence {record.sequence} was "
-                    "damaged in the log and was written again from the catalog"
+                    f"damaged in the log and {was} written again from the catalog"
                 )
                 yield RepairDone("salvaged", detail, name, record.sequence)
 
@@ -89,7 +95,9 @@ class BucketRepair:
                 return
             after = cast("int", rows[-1][0])
 
-    def _salvage_state(self, subject: bytes, what: str) -> Iterator[RepairDone]:
+    def _salvage_state(
+        self, subject: bytes, what: str, append: _Appending, was: str
+    ) -> Iterator[RepairDone]:
         """Say again that the bucket is sealed, or where its change floor is."""
         log = self._bucket.log
         sequence, record = log.last(subject)
@@ -102,8 +110,8 @@ class BucketRepair:
             _, totals = read_totals(log)
             floor = max(totals.floor, self._bucket.floor)
             body = floor.to_bytes(8, "little") + sequence.to_bytes(8, "little")
-        if self._append(subject, sequence, NewRecord(Kind(subject[0]), body)):
-            detail = f"the {what} was damaged in the log and was written again"
+        if append(subject, sequence, NewRecord(Kind(subject[0]), body)):
+            detail = f"the {what} was damaged in the log and {was} written again"
             yield RepairDone("salvaged", detail, None, sequence)
 
     def _is_readable(self, sequence: int) -> bool:
@@ -121,9 +129,17 @@ class BucketRepair:
             return True
         return False
 
+    def _would_append(self, subject: bytes, expected: int, record: NewRecord) -> bool:
+        del record
+        if self._bucket.seal_level == GONE:
+            return False
+        return self._bucket.log.last(subject)[0] == expected
+
     # --- quarantine -----------------------------------------------------------
 
-    def quarantine(self, damaged: StoredMeta, reason: str) -> RepairDone | None:
+    def quarantine(
+        self, damaged: StoredMeta, reason: str, *, dry_run: bool
+    ) -> RepairDone | None:
         """Save what is left of a version; `None` when that was done before.
 
         Its whole chunks lie at their offsets in one file, which all names share that
@@ -134,15 +150,21 @@ class BucketRepair:
             return None
         missing: list[dict[str, Any]] = []
         path: str | None = None
-        if damaged.extents:
+        if dry_run:
+            deque(self._whole(damaged, missing), maxlen=0)
+            described = None
+        elif damaged.extents:
             file_name = f"{content_name(damaged.extents[0].first)}.bytes"
             # of another name that shares it there may be more than is left by now
             path = self._quarantine.save_once(file_name, self._whole(damaged, missing))
-        described = self._quarantine.describe(
-            name, _description(self._bucket.entry.name, damaged, reason, path, missing)
-        )
-        lost = sum(part["length"] for part in missing)
-        detail = f"{damaged.size - lost} of {damaged.size} bytes were saved: {reason}"
+        if not dry_run:
+            bucket = self._bucket.entry.name
+            described = self._quarantine.describe(
+                name, _description(bucket, damaged, reason, path, missing)
+            )
+        left = damaged.size - sum(part["length"] for part in missing)
+        were = "would be" if dry_run else "were"
+        detail = f"{left} of {damaged.size} bytes {were} saved: {reason}"
         return RepairDone(
             "quarantined", detail, damaged.name, damaged.sequence, described
         )
@@ -174,7 +196,7 @@ class BucketRepair:
 
     # --- older versions -------------------------------------------------------
 
-    def restore(self, damaged: StoredMeta, now_ns: int) -> RepairDone:
+    def restore(self, damaged: StoredMeta, now_ns: int, *, dry_run: bool) -> RepairDone:
         """Put the newest older version that is whole in the place of a damaged one.
 
         Guarantee: nothing that was deleted, or has expired, comes back: a version is
@@ -185,16 +207,18 @@ class BucketRepair:
         problem = "the bucket is sealed and takes no change"
         if self._bucket.seal_level == 0:
             try:
-                found, problem = self._restored(damaged, now_ns)
+                found, problem = self._restored(damaged, now_ns, dry_run=dry_run)
             except BusyError as error:
                 found, problem = None, str(error)
             if found is not None:
-                detail = f"the version of sequence {found.sequence} is back"
+                comes = "would come" if dry_run else "is"
+                detail = f"the version of sequence {found.sequence} {comes} back"
                 return RepairDone("restored", detail, name, sequence)
-        return RepairDone("lost", f"nothing was restored: {problem}", name, sequence)
+        detail = f"nothing {_was(dry_run=dry_run)} restored: {problem}"
+        return RepairDone("lost", detail, name, sequence)
 
     def _restored(
-        self, damaged: StoredMeta, now_ns: int
+        self, damaged: StoredMeta, now_ns: int, *, dry_run: bool
     ) -> tuple[StoredMeta | None, str]:
         """Give the version that is back, or what kept every one from that."""
         # what is dead must not be given back while it becomes current
@@ -202,6 +226,8 @@ class BucketRepair:
             found = self._older(damaged, now_ns)
             if found is None:
                 return None, "no older version of it is whole"
+            if dry_run:
+                return found, ""
             problem = self._put_back(damaged, found)
             return (None, problem) if problem else (found, "")
 
@@ -272,6 +298,10 @@ class BucketRepair:
         except (LimitExceededError, SealedError) as error:
             return str(error)
         return ""
+
+
+def _was(*, dry_run: bool) -> str:
+    return "would be" if dry_run else "was"
 
 
 def _description(

@@ -380,14 +380,15 @@ def _damaged(store: EmbeddedStore, op: ops.Damaged) -> list[ops.DamageFound]:
 def _repair_catalog(
     store: EmbeddedStore, op: ops.RepairCatalog
 ) -> list[ops.RepairDone]:
-    store.scrub.forget(op.bucket)
-    return store.health(op.bucket).repair_catalog()
+    if not op.dry_run:
+        store.scrub.forget(op.bucket)
+    return store.health(op.bucket).repair_catalog(dry_run=op.dry_run)
 
 
 def _restore(store: EmbeddedStore, op: ops.Restore) -> ops.RepairDone:
     health = store.health(op.bucket)
     assert isinstance(health, BucketHealth), "the registry has no versions"
-    return health.restore(op.damaged, store.purge_ns())
+    return health.restore(op.damaged, store.purge_ns(), dry_run=op.dry_run)
 
 
 def _wait(store: EmbeddedStore, op: ops.WaitForChange) -> int:
@@ -430,10 +431,12 @@ _HANDLERS: dict[type[Op[Any]], Handler] = {
     ops.CompareCatalog: lambda store, op: store.health(op.bucket).compare_catalog(),
     ops.RepairCatalog: _repair_catalog,
     ops.Quarantine: lambda store, op: store.health(op.bucket).quarantine(
-        op.what, op.reason
+        op.what, op.reason, dry_run=op.dry_run
     ),
     ops.Restore: _restore,
-    ops.Heal: lambda store, op: store.health(op.bucket).heal(op.segment),
+    ops.Heal: lambda store, op: store.health(op.bucket).heal(
+        op.segment, dry_run=op.dry_run
+    ),
     ops.Scrub: lambda store, op: store.scrub.step(op.stopped),
     ops.GetMetrics: lambda store, op: store.scrub.metrics(),  # noqa: ARG005 - one shape
 }

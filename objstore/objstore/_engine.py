@@ -304,10 +304,7 @@ class VisibleSequence(Op[int]):
 
 @value_class
 class WaitForChange(Op[int]):
-    """Wait until the visible sequence is above `after`; give the visible sequence.
-
-    With `timeout_s` it returns the unchanged sequence when the time is over.
-    """
+    """Give the visible sequence once it is above `after`, or the time is over."""
 
     bucket: str
     after: int
@@ -392,6 +389,7 @@ class RepairCatalog(Op[list[RepairDone]]):
     """Write again what only the catalog still has, then rebuild it if it differs."""
 
     bucket: str
+    dry_run: bool = False
 
 
 @value_class
@@ -401,6 +399,7 @@ class Quarantine(Op[RepairDone | None]):
     bucket: str
     what: DamageFound | StoredMeta
     reason: str
+    dry_run: bool = False
 
 
 @value_class
@@ -409,6 +408,7 @@ class Restore(Op[RepairDone]):
 
     bucket: str
     damaged: StoredMeta
+    dry_run: bool = False
 
 
 @value_class
@@ -417,11 +417,12 @@ class Heal(Op[RepairDone | None]):
 
     bucket: str
     segment: int
+    dry_run: bool = False
 
 
 @value_class
 class Scrub(Op[ScrubStep]):
-    """Check the next stretch of the store in the background, in one process at a time.
+    """Check the next stretch in the background, in one process at a time.
 
     What it finds is logged, and is among what `Damaged` gives.
     """

@@ -47,25 +47,26 @@ def repair_of(bucket: str, done: ops.RepairDone) -> Repair:
 
 
 def repair_found(
-    scope: Scope, hits: list[Hit], found: list[ops.DamageFound]
+    scope: Scope, hits: list[Hit], found: list[ops.DamageFound], *, dry_run: bool
 ) -> Steps[Repaired]:
-    """Repair what is damaged in one log."""
+    """Repair what is damaged in one log, or say what that would do."""
     repaired: list[Repair] = []
 
     def note(done: ops.RepairDone | None) -> None:
         if done is not None:
             repaired.append(repair_of(scope.bucket, done))
 
-    healed = yield from _heal(scope, found, repaired)
+    healed = yield from _heal(scope, found, repaired, dry_run=dry_run)
     for hit in hits:
-        what = ops.Quarantine(scope.bucket, hit.stored, hit.damage.reason)
+        what = ops.Quarantine(scope.bucket, hit.stored, hit.damage.reason, dry_run)
         note((yield from call(what)))
     for item in found:
         if not item.is_structure:
-            note((yield from call(ops.Quarantine(scope.bucket, item, item.reason))))
+            what = ops.Quarantine(scope.bucket, item, item.reason, dry_run)
+            note((yield from call(what)))
     left: list[Hit] = []
     for hit in hits:
-        done = yield from call(ops.Restore(scope.bucket, hit.stored))
+        done = yield from call(ops.Restore(scope.bucket, hit.stored, dry_run))
         note(done)
         if done.action != "restored":
             left.append(hit)
@@ -80,13 +81,17 @@ def repair_found(
 
 
 def _heal(
-    scope: Scope, found: list[ops.DamageFound], repaired: list[Repair]
+    scope: Scope,
+    found: list[ops.DamageFound],
+    repaired: list[Repair],
+    *,
+    dry_run: bool,
 ) -> Steps[set[int]]:
     """Make headers and footers whole; give the segments where that was done."""
     healed: set[int] = set()
     for segment in sorted({item.segment for item in found if item.is_structure}):
         try:
-            done = yield from call(ops.Heal(scope.bucket, segment))
+            done = yield from call(ops.Heal(scope.bucket, segment, dry_run))
         except BusyError:
             # another process's retention is at it; the next repair does it
             continue

@@ -29,13 +29,21 @@ from objstore_log.errors import SequenceGoneError
 class _Check:
     """What one check has found so far. Pure."""
 
-    def __init__(self, progress: Progress | None, *, is_measured: bool = True) -> None:
+    def __init__(
+        self,
+        progress: Progress | None,
+        *,
+        dry_run: bool,
+        is_measured: bool = True,
+    ) -> None:
         self.objects = 0
         self.bytes = 0
         self.damaged: list[Damage] = []
         self.repaired: list[Repair] = []
         self.hits: list[Hit] = []
         """Versions in this bucket whose content is damaged."""
+        self.dry_run = dry_run
+        """A repair only says what it would do."""
         self._progress = progress
         self._is_measured = is_measured
         self._records_left = 0
@@ -84,25 +92,32 @@ class _Check:
         if self._told != (self.bytes, self.bytes):
             self._tell(self.bytes)
         ok = not self.damaged
-        return VerifyReport(ok, self.objects, self.bytes, self.damaged, self.repaired)
+        return VerifyReport(
+            ok, self.objects, self.bytes, self.damaged, self.repaired, self.dry_run
+        )
 
 
 def verify_bucket(
-    scope: Scope, prefix: str, *, repair: bool, progress: Progress | None
+    scope: Scope,
+    prefix: str,
+    *,
+    repair: bool,
+    dry_run: bool,
+    progress: Progress | None,
 ) -> Steps[VerifyReport]:
     """Check a bucket's records and contents; with a prefix, only those contents."""
     check_query(prefix)
     # Nobody knows beforehand how much lies behind a prefix.
-    check = _Check(progress, is_measured=not prefix)
+    check = _Check(progress, dry_run=dry_run, is_measured=not prefix)
     yield from _check_bucket(scope, prefix, check, repair=repair)
     return check.report()
 
 
 def verify_store(
-    engine: Engine, *, repair: bool, progress: Progress | None
+    engine: Engine, *, repair: bool, dry_run: bool, progress: Progress | None
 ) -> Steps[VerifyReport]:
     """Check every bucket."""
-    check = _Check(progress)
+    check = _Check(progress, dry_run=dry_run)
     yield from _check_registry(engine, check, repair=repair)
     for bucket in (yield from call(ops.ListBuckets())):
         try:
@@ -160,7 +175,7 @@ def _check_log(
     found: list[ops.DamageFound] = []
     if repair:
         yield from _repair_catalog(scope, check)
-    else:
+    if not repair or check.dry_run:
         found += yield from call(ops.CompareCatalog(scope.bucket))
     # a meta whose segment is missing is what only the catalog has, too
     told = {(item.name, item.sequence) for item in found}
@@ -180,7 +195,7 @@ def _check_log(
 
 
 def _repair_catalog(scope: Scope, check: _Check) -> Steps[None]:
-    for done in (yield from call(ops.RepairCatalog(scope.bucket))):
+    for done in (yield from call(ops.RepairCatalog(scope.bucket, check.dry_run))):
         check.repaired.append(repair_of(scope.bucket, done))
 
 
@@ -190,8 +205,9 @@ def _conclude(
     """Tell what was found in one log, or repair it and tell what is left."""
     hits, left = check.hits, [item for item in found if not check.explains(item)]
     if repair:
-        done = yield from repair_found(scope, hits, found)
+        done = yield from repair_found(scope, hits, found, dry_run=check.dry_run)
         check.repaired += done.repaired
+    if repair and not check.dry_run:
         hits, left = done.hits, [item for item in left if item in done.found]
     check.damaged += [hit.damage for hit in hits]
     check.damaged += [damage_of(scope.bucket, item) for item in left]

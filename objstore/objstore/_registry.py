@@ -213,7 +213,7 @@ class Registry:
                 return entry.name
         return None
 
-    def restate_damaged(self) -> list[str]:
+    def restate_damaged(self, *, dry_run: bool) -> list[str]:
         """Say again what one record alone says; give the names of these buckets.
 
         A name that somebody changes meanwhile is left alone: it is said twice then.
@@ -223,7 +223,7 @@ class Registry:
         for entry in self.entries():
             if self._is_said_twice(entry):
                 continue
-            if self._append(entry, self._last(entry.name)) is not None:
+            if dry_run or self._append(entry, self._last(entry.name)) is not None:
                 done.append(entry.name)
         return done
 

@@ -12,6 +12,8 @@ from objstore._bucket_health import (
     rebuild,
     save_stretch,
     untold,
+    would_rebuild,
+    would_save_stretch,
 )
 from objstore._engine import DamageFound, RepairDone, StoredMeta, VerifyPage
 from objstore._quarantine import Quarantine
@@ -81,25 +83,34 @@ class RegistryHealth:
         """Check rows and sums of the catalog alone, slowly."""
         return self._log.is_catalog_sound(pause)
 
-    def repair_catalog(self) -> list[RepairDone]:
+    def repair_catalog(self, *, dry_run: bool) -> list[RepairDone]:
         """Say again what stands in the log only once, then rebuild the catalog."""
         done: list[RepairDone] = []
-        for name in self._registry.restate_damaged():
-            detail = "one of the two records of the bucket was damaged; it says so anew"
+        says = "would say" if dry_run else "says"
+        for name in self._registry.restate_damaged(dry_run=dry_run):
+            detail = (
+                f"one of the two records of the bucket was damaged; it {says} so anew"
+            )
             done.append(RepairDone("salvaged", detail, name))
+        if dry_run:
+            return [*done, *would_rebuild(self._log, [])]
         return [*done, *rebuild(self._log)]
 
     def quarantine(
         self,
         what: DamageFound | StoredMeta,
         reason: str,  # noqa: ARG002 - as a bucket's
+        *,
+        dry_run: bool,
     ) -> RepairDone | None:
         """Save a damaged stretch; `None` when it was saved before."""
         assert isinstance(what, DamageFound)
         if not self._quarantine.is_kept:
             return None
+        if dry_run:
+            return would_save_stretch(self._quarantine, what)
         return save_stretch(self._log, self._quarantine, what, what.name or "")
 
-    def heal(self, segment: int) -> RepairDone | None:
+    def heal(self, segment: int, *, dry_run: bool) -> RepairDone | None:
         """Make header and footer of a segment whole."""
-        return heal(self._log, segment)
+        return heal(self._log, segment, dry_run=dry_run)

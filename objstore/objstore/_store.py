@@ -313,19 +313,26 @@ class Store(StoreBase):
         return await self._run(steps)
 
     async def verify(
-        self, *, repair: bool = False, progress: Progress | None = None
+        self,
+        *,
+        repair: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
     ) -> VerifyReport:
         """Check every record of every log, and every live object of every bucket.
 
         Args:
             repair: Repair what can be: see `ObjectStore.verify`.
+            dry_run: Only say what a repair would do.
             progress: Called with the bytes that are done and their total as far as it
                 is known by then: never less than what is done, the same at the end.
 
         Returns:
             What is damaged, with every name that shares it.
         """
-        steps = checks.verify_store(self._engine, repair=repair, progress=progress)
+        steps = checks.verify_store(
+            self._engine, repair=repair or dry_run, dry_run=dry_run, progress=progress
+        )
         return await self._run(steps)
 
     async def backup(

@@ -211,7 +211,7 @@ class StoreScrub:
         if is_sound or stopped.is_set() or self._is_closed:
             return
         with patience(BUSY_WAIT_S):
-            repaired = health.repair_catalog()
+            repaired = health.repair_catalog(dry_run=False)
         for done in repaired:
             what = _what(bucket, done.name)
             _logger.warning("%s: %s: %s", self._store.url, what, done.detail)

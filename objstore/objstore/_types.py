@@ -319,7 +319,9 @@ class VerifyReport:
     damaged: list[Damage] = field(default_factory=list[Damage], hash=False)
     """Every name and version that shares damaged content."""
     repaired: list[Repair] = field(default_factory=list[Repair], hash=False)
-    """What a repair did, in its order."""
+    """What a repair did, in its order; with `dry_run`, what it would do."""
+    dry_run: bool = False
+    """Nothing was repaired."""
 
 
 @dataclass(frozen=True, slots=True)

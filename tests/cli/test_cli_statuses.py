@@ -168,6 +168,11 @@ def test_damaged_store_ends_with_five(cli: Cli, bucket: str, place: Path) -> Non
     assert cat.status == 5
     assert cat.out == ""
 
+    for words in (["--repair", "--dry-run"], ["--dry-run"]):
+        planned = cli("verify", *words)
+        assert planned.status == 5
+        assert "would be quarantined: b/hello.txt" in planned.out
+        assert not (place / "objstore-data" / "quarantine").exists()
     repair = cli("verify", "--repair")
     assert repair.status == 5
     assert "quarantined: b/hello.txt" in repair.out

@@ -254,9 +254,13 @@ def filled(folder: Path, fill: Callable[[ObjectStore], object]) -> None:
 
 
 def repaired(folder: Path) -> tuple[VerifyReport, dict[str, Repair]]:
-    """Repair a store; give what was done by its kind."""
+    """Repair a store as it said it would; give what was done by its kind."""
     with blocking.open(folder, retention_interval=None) as store:
+        planned = store.verify(dry_run=True)
         report = store.verify(repair=True)
+        assert [(item.action, item.name, item.seq) for item in planned.repaired] == [
+            (item.action, item.name, item.seq) for item in report.repaired
+        ]
         return report, {item.action: item for item in report.repaired}
 
 

@@ -51,7 +51,7 @@ async def use_store() -> None:
         assert_type(await store.delete_object_store("b"), bool)
         assert_type(await store.object_store_names(), list[str])
         assert_type(await store.run_retention(dry_run=True), RetentionReport)
-        report = await store.verify(repair=True, progress=print)
+        report = await store.verify(repair=True, dry_run=True, progress=print)
         assert_type(report, VerifyReport)
         assert_type(report.repaired, list[Repair])
         backup = await store.backup(Path("backups"), keep=7, progress=print)

@@ -141,9 +141,10 @@ def damage_lines(damaged: list[Damage]) -> Iterator[str]:
 
 def verify_lines(report: VerifyReport) -> Iterator[str]:
     """Give the result of a check."""
+    would = "would be " if report.dry_run else ""
     for done in report.repaired:
         path = "" if done.path is None else f" ({done.path})"
-        yield f"{done.action}: {_place(done)}: {done.detail}{path}"
+        yield f"{would}{done.action}: {_place(done)}: {done.detail}{path}"
     yield from damage_lines(report.damaged)
     verdict = "nothing is damaged" if report.ok else f"{len(report.damaged)} damaged"
     yield (

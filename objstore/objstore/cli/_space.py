@@ -26,24 +26,28 @@ def verify(
             "whole in its place, rebuild catalogs that differ from their logs."
         ),
     ] = False,
+    dry_run: DryRun = False,
     context: Shared,
 ) -> int:
     """Check every record, every catalog, and every object against its digest.
 
     Ends with status 5 when something is damaged, behind a repair what still is.
+    With --dry-run it changes nothing, and says what a repair would do.
     """
-    report = _verified(context, place, repair=repair)
+    report = _verified(context, place, repair=repair, dry_run=dry_run)
     context.emit(_render.document_of(report), _render.verify_lines(report))
     return 0 if report.ok else DAMAGED
 
 
-def _verified(context: Context, place: str | None, *, repair: bool) -> VerifyReport:
+def _verified(
+    context: Context, place: str | None, *, repair: bool, dry_run: bool
+) -> VerifyReport:
     with context.open() as store, progress("verify") as tell:
         if place is None:
-            return store.verify(repair=repair, progress=tell)
+            return store.verify(repair=repair, dry_run=dry_run, progress=tell)
         at = prefix_at(place)
         bucket = store.object_store(at.bucket)
-        return bucket.verify(at.name, repair=repair, progress=tell)
+        return bucket.verify(at.name, repair=repair, dry_run=dry_run, progress=tell)
 
 
 def run(*, dry_run: DryRun = False, context: Shared) -> None:

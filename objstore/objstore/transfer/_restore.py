@@ -92,7 +92,7 @@ def _copy_logs(place: RestorePlace, copying: Copying) -> Steps[None]:
 
 def _checked(engine: Engine) -> Steps[tuple[dict[str, int], list[Damage]]]:
     """Check a new store whole, then part its sequences from the original's."""
-    report = yield from verify_store(engine, repair=False, progress=None)
+    report = yield from verify_store(engine, repair=False, dry_run=False, progress=None)
     sequences: dict[str, int] = {}
     for bucket in (yield from call(ops.ListBuckets())):
         # what is damaged so that it cannot be opened is in the report
