@@ -178,16 +178,18 @@ def _policy_of(start: object) -> Start:
             raise BadWatchError(option="start", value=start, allowed=_START_ALLOWED)
 
 
-def _kinds_of(kinds: Iterable[str] | None) -> frozenset[str]:
+def _kinds_of(kinds: object) -> frozenset[str]:
     if kinds is None:
         return OBJECT_KINDS
     known = OBJECT_KINDS | BUCKET_KINDS
+    given, named = kinds, list[object]()
     # A string is an iterable of strings too: its letters.
-    named: list[object] = [kinds] if isinstance(kinds, str) else list(kinds)
-    if isinstance(kinds, str) or not named or any(kind not in known for kind in named):
+    if isinstance(kinds, Iterable) and not isinstance(kinds, str):
+        given = named = list(cast("Iterable[object]", kinds))
+    if not named or any(not isinstance(one, str) or one not in known for one in named):
         raise BadWatchError(
             option="kinds",
-            value=kinds if isinstance(kinds, str) else named,
+            value=given,
             allowed=f"None or a set of some of {', '.join(sorted(known))}",
         )
     return known.intersection(cast("list[str]", named))

@@ -87,6 +87,8 @@ def test_filter_is_read(arguments: dict[str, Any], expected: ChangeFilter) -> No
         ({"after": CURSOR, "start": "all"}, "start='all'.*left out beside `after`"),
         ({"after": CURSOR, "updates_only": True}, "left out beside `after`"),
         ({"after": 12}, "after=12.*a sequence or a time goes into `start`"),
+        ({"kinds": 5}, "kinds=5"),
+        ({"kinds": [["put"]]}, r"kinds=\[\['put'\]\]"),
         ({"kinds": "put"}, "kinds='put'.*a set of some of config, delete"),
         ({"kinds": {"write"}}, r"kinds=\['write'\]"),
         ({"kinds": set[str]()}, r"kinds=\[\]"),
