@@ -22,7 +22,6 @@ from objstore_log.errors import ConflictError, SequenceGoneError
 
 NS_PER_S: Final = 1_000_000_000
 _ROWS: Final = 1_000
-_NO_LIMIT: Final = -1
 _FLOOR_SUBJECT: Final = subject_of(Kind.FLOOR, b"")
 
 
@@ -43,9 +42,13 @@ class _Needs:
             self.replaced = frozenset((_FLOOR_SUBJECT,))
         if self._bucket.state().sealed:
             return
-        due = self._bucket.due(now_ns, _NO_LIMIT)
-        self._due_metas = {meta.sequence for meta in due}
-        sharers = Counter(meta.extents[0].first for meta in due if meta.extents)
+        sharers: Counter[int] = Counter()
+        last: StoredMeta | None = None
+        # of what is due only two numbers are kept, however much is said of it
+        while due := self._bucket.due(now_ns, _ROWS, last):
+            last = due[-1]
+            self._due_metas.update(meta.sequence for meta in due)
+            sharers.update(meta.extents[0].first for meta in due if meta.extents)
         for content, count in sharers.items():
             query = "SELECT refs FROM extents WHERE first = ?"
             if self._bucket.log.query(query, (content,)) == [(count,)]:
