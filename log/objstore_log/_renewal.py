@@ -122,14 +122,10 @@ def _told_apart(read_at: ReadAt) -> ReadAt:
 
 def _copy(read_at: ReadAt, target: File, end: int) -> None:
     """Copy what lies behind the header, leaving blocks of zeros out."""
-    position = SEGMENT_HEADER_BYTES
-    while position < end:
+    for position in range(SEGMENT_HEADER_BYTES, end, COPY_BYTES):
         piece = read_at(position, min(COPY_BYTES, end - position))
-        if not piece:
-            return
         for start in range(0, len(piece), BLOCK_BYTES):
             block = piece[start : start + BLOCK_BYTES]
             is_last = position + start + len(block) >= end
             if is_last or block.count(0) < len(block):
                 target.write_at(position + start, [block])
-        position += len(piece)
