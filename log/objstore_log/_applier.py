@@ -123,6 +123,9 @@ class Applier:
 
     def _was_durable(self, applied: Applied, segment: Segment | None) -> bool:
         """Say whether the head, or the next segment, states that there was a commit."""
+        if segment is not None and segment.is_rewritten:
+            # what is not in a copy stood in the file that it was copied from
+            return segment.header.usable >= applied.position
         head = self._core.head_file.read()
         if head is not None:
             stated = head.segment, head.durable_position
@@ -330,8 +333,13 @@ class Applier:
         """Give the batches of a segment; `end` is `None` for its usable end."""
         # one that another process unlinks meanwhile holds nothing that is needed
         with suppress(FileNotFoundError):
-            stop = self._core.segments.usable(segment) if end is None else end
-            for item in replay(segment, begin, stop):
+            opened = segment.opened()
+            if opened.header.is_rewritten:
+                # places in a copy are others; what is known already is left out
+                begin = SEGMENT_HEADER_BYTES
+            if end is None:
+                end = self._core.segments.usable(segment, opened.header)
+            for item in replay(segment, begin, end, opened):
                 if isinstance(item, Damage):
                     on_damage(segment, item)
                 else:

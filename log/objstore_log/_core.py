@@ -27,7 +27,7 @@ from objstore_log._record import Record
 from objstore_log._refusals import storage_error
 from objstore_log._replay import Replayed, replay
 from objstore_log._scan import Damage
-from objstore_log._segment import Segment
+from objstore_log._segment import Opened, Segment
 from objstore_log._segments import Environment, Segments
 from objstore_log._storage import Storage
 from objstore_log._writers import Writers
@@ -133,6 +133,8 @@ class LogCore:
         self.visible_sequence = 0
         self._followed: Head | None = None
         """The last head that was read on to; a failure on the way leaves it behind."""
+        self._reclaim_generation = 0
+        """As of the last head: it moves when files were given back or copied."""
         self._vanished = 0
         """Counts stretches that could not be read because they were gone."""
         self.is_closed = False
@@ -194,6 +196,9 @@ class LogCore:
                 self.claim(head.written_sequence)
         self._advance_durable(head)
         self.show()
+        if head.reclaim_generation != self._reclaim_generation:
+            self._reclaim_generation = head.reclaim_generation
+            self.segments.renew_rewritten()
 
     def claim(self, sequence: int) -> None:
         """Take sequences for used that something states and damage may hide."""
@@ -236,22 +241,32 @@ class LogCore:
             if segment.number > last_segment:
                 break
             is_last = segment.number == last_segment
-            end = last_position if is_last else self.segments.usable(segment)
-            if segment.number == written.segment:
+            # of one file all along: its name may be a copy's any moment
+            opened = segment.opened()
+            end = last_position
+            if not is_last:
+                end = self.segments.usable(segment, opened.header)
+            if segment.number == written.segment and not opened.header.is_rewritten:
                 if end < written.position:
                     # its tail was copied into the next segment; look at it anew
                     segment.drop_index()
                 start = written.position
             else:
+                # a place in what another process has copied says nothing: all of it is
+                # read again, and what was observed before is left out
                 start = SEGMENT_HEADER_BYTES
                 self.enter(segment)
-            self._read_segment(segment, start, end)
+            self._read_segment(segment, opened, start, end)
 
     def enter(self, segment: Segment) -> None:
         """Move on to the start of the next segment."""
         # a segment is created only after everything below it was synced
         below = segment.first_sequence - 1
-        has_hole = self.progress.written.sequence < below
+        has_hole = self.progress.written.sequence < below or (
+            # what was left out of it was never seen, and the catalog has its effect
+            segment.is_rewritten
+            and self.progress.written.sequence < segment.header.covers_final
+        )
         written = max(self.progress.written.sequence, below)
         durable = max(self.progress.durable.sequence, below)
         start = End(segment.number, SEGMENT_HEADER_BYTES, written)
@@ -266,8 +281,10 @@ class LogCore:
             # what was superseded in the hole may have gone with it
             self.cache.clear()
 
-    def _read_segment(self, segment: Segment, start: int, end: int) -> None:
-        for item in replay(segment, start, end):
+    def _read_segment(
+        self, segment: Segment, opened: Opened, start: int, end: int
+    ) -> None:
+        for item in replay(segment, start, end, opened):
             if isinstance(item, Damage):
                 self.note_damage(segment, item)
             else:

@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from objstore_log._format import (
+    RECORD_HEADER_BYTES,
     SEGMENT_HEADER_COPY_BYTES,
     DecodedSegmentHeader,
     RecordHeader,
@@ -215,6 +216,12 @@ def encode_footer(
         batch_index=0,
     )
     return [record, body, encode_trailer(end, body, end + len(record))]
+
+
+def footer_bytes(count: int) -> int:
+    """Give how long all that follows so many records is."""
+    body = _FOOTER_PREFIX_BYTES + count * ENTRY_BYTES
+    return RECORD_HEADER_BYTES + body + TRAILER_BYTES
 
 
 class Trailer(NamedTuple):

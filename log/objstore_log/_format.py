@@ -35,12 +35,12 @@ SEGMENT_MAGIC: Final = b"OBJSEG\r\n"
 SEGMENT_RELAXED: Final = 0x01
 """Segment flag: batches may have been seen before they were durable."""
 SEGMENT_REWRITTEN: Final = 0x02
-"""Segment flag: it holds the survivors of older segments (covers_first..final)."""
+"""Segment flag: records that nobody needed were left out of it when it was copied."""
 SEGMENT_BEHIND_SEAL: Final = 0x04
 """Segment flag: a durable footer ends the previous one."""
 SEGMENT_BEHIND_MARKS: Final = 0x08
 """Segment flag: those before it do not go without a mark that they were reclaimed."""
-_SEGMENT_HEADER = Struct("<8sHBBI16sQQ8sQQQQQQ16x")
+_SEGMENT_HEADER = Struct("<8sHBBI16sQQ8sQQQQQQQ8x")
 SEGMENT_HEADER_COPY_BYTES: Final = _SEGMENT_HEADER.size + 8
 SEGMENT_HEADER_BYTES: Final = 2 * SEGMENT_HEADER_COPY_BYTES
 assert SEGMENT_HEADER_COPY_BYTES == 128  # noqa: PLR2004 - as the page says
@@ -74,7 +74,15 @@ class SegmentHeader(NamedTuple):
     previous_last_sequence: int
     covers_first: int = 0
     covers_final: int = 0
+    """Of a rewritten segment: the last sequence that stood in it."""
+    usable: int = 0
+    """Of a rewritten segment: where its own records end."""
     flags: int = 0
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Say whether records that nobody needed were left out of the segment."""
+        return bool(self.flags & SEGMENT_REWRITTEN)
 
 
 def encode_segment_header(header: SegmentHeader) -> bytes:
@@ -95,6 +103,7 @@ def encode_segment_header(header: SegmentHeader) -> bytes:
         header.previous_last_sequence,
         header.covers_first,
         header.covers_final,
+        header.usable,
     )
     return (fields + _U64.pack(checksum(fields))) * 2
 

@@ -27,11 +27,12 @@ from objstore_log._refusals import refusals
 from objstore_log._scrub import STRETCH_BYTES, Scrubber, ScrubPage, ScrubToken
 from objstore_log._segments import Environment
 from objstore_log._snapshot import LogSnapshot
-from objstore_log._space import Announcer, Needs, Reclaimer, ReclaimResult, SegmentPin
+from objstore_log._space import Needs, Reclaimer, ReclaimResult, SegmentPin
 from objstore_log._storage import Storage
 from objstore_log._takeover import prepare_tail
 from objstore_log._threads import Background, is_running, join
 from objstore_log._tickets import Guard, Ticket
+from objstore_log._unfinished import Announcer
 from objstore_log._waiters import Waiters
 from objstore_log._wakeup import Wakeup
 from objstore_log._writers import Writers

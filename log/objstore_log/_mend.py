@@ -147,8 +147,8 @@ class Mender:
         self, segment: Segment, header: SegmentHeader, usable: int
     ) -> list[Buffer] | None:
         """Make the footer anew; `None` when a record of it may be missing."""
-        following = self._core.segments.following(segment)
-        if following is None or following.header.previous_number != segment.number:
+        last = self._last_of(segment)
+        if last is None:
             return None
         segment.drop_index()
         last_time_ns = 0
@@ -158,9 +158,17 @@ class Mender:
             last_time_ns = max(last_time_ns, _time_of(item))
         if segment.file.size() < usable:
             return None
-        last = following.header.previous_last_sequence
         index = segment.index(usable)
         return [*encode_footer(header, usable, last, last_time_ns, index)]
+
+    def _last_of(self, segment: Segment) -> int | None:
+        """Give the last sequence of a finished segment, `None` when nobody says."""
+        if segment.is_rewritten:
+            return segment.header.covers_final
+        following = self._core.segments.following(segment)
+        if following is None or following.header.previous_number != segment.number:
+            return None
+        return following.header.previous_last_sequence
 
 
 def _time_of(header: RecordHeader) -> int:

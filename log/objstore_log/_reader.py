@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from objstore_log._core import VANISHED_MAX, LogCore
 from objstore_log._footer import Entry, SegmentIndex
+from objstore_log._format import SEGMENT_HEADER_BYTES
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
 from objstore_log._refusals import refusals
 from objstore_log._sealed_index import FooterChangedError
@@ -249,7 +250,11 @@ class Reader:
         visible = self._core.visible_sequence
         if after > visible:
             raise HistoryRewoundError(sequence=after, last_sequence=visible)
-        return self._retried(lambda: self._feed(after, limit, kinds, visible))
+        page = self._retried(lambda: self._feed(after, limit, kinds, visible))
+        # what was left out of a segment since the look was below a floor that was
+        # committed before: whoever asks for the floor behind this sees it
+        self._core.catch_up()
+        return page
 
     def _feed(
         self, after: int, limit: int, kinds: frozenset[Kind], visible: int
@@ -282,17 +287,22 @@ class Reader:
         """Add what one segment has; when the page ends in it, give through where."""
         expected = first
         index = self.index(segment)
-        for place in range(index.place(first), len(index)):
+        start = index.place(first)
+        behind = _end_of(index, start - 1)
+        for place in range(start, len(index)):
             entry = index.entry(place)
             if entry.sequence > end:
                 break
-            if entry.sequence > expected:
+            if entry.sequence > expected and segment.may_lack(behind, entry.position):
                 return _stop(page, segment, expected, entry.sequence - 1)
             expected = entry.sequence + 1
+            behind = entry.position + entry.length
             if not page.take(segment, entry):
                 return entry.sequence - 1
             if page.is_full:
                 return entry.sequence
+        if not segment.may_lack(behind, self.usable(segment)):
+            expected = max(expected, segment.header.covers_final + 1)
         lost = None
         last = min(end, self._last_of(segment, following))
         if following is not None:
@@ -370,6 +380,14 @@ class Reader:
             else:
                 high = middle
         return low
+
+
+def _end_of(index: SegmentIndex, place: int) -> int:
+    """Give where the record at a place ends, of none where records begin."""
+    if place < 0:
+        return SEGMENT_HEADER_BYTES
+    entry = index.entry(place)
+    return entry.position + entry.length
 
 
 FEED_KINDS: Final = SUBJECT_KINDS

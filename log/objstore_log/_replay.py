@@ -14,7 +14,7 @@ from objstore_log._format import Commit, RecordHeader, checksum, decode_commit
 from objstore_log._overlay import CATALOG_KINDS, Applied
 from objstore_log._record import Kind, Record
 from objstore_log._scan import Damage
-from objstore_log._segment import Segment
+from objstore_log._segment import Opened, Segment
 
 
 class Replayed(NamedTuple):
@@ -30,33 +30,35 @@ class Replayed(NamedTuple):
     time_ns: int
 
 
-def replay(segment: Segment, start: int, end: int) -> Iterator[Replayed | Damage]:
-    """Give the batches of a segment between two batch ends, and the damage."""
+def replay(
+    segment: Segment, start: int, end: int, opened: Opened
+) -> Iterator[Replayed | Damage]:
+    """Give the batches of a segment's file between two batch ends, and the damage."""
     headers: list[RecordHeader] = []
-    for item in segment.scan(start, end, verify_bodies=False):
+    for item in segment.scan(start, end, verify_bodies=False, opened=opened):
         if isinstance(item, Damage):
             yield item
             continue
         if item.kind == Kind.FOOTER:
             break
         if item.kind == Kind.COMMIT:
-            body = segment.file.read_at(item.body_position, item.body_length)
+            body = opened.file.read_at(item.body_position, item.body_length)
             whole = checksum(body) == item.body_checksum
             yield from _batch(
-                segment, headers, item, decode_commit(body) if whole else None
+                opened, headers, item, decode_commit(body) if whole else None
             )
             headers = []
             continue
         if headers and item.batch_index <= headers[-1].batch_index:
-            yield from _batch(segment, headers, headers[-1], None)
+            yield from _batch(opened, headers, headers[-1], None)
             headers = []
         headers.append(item)
     if headers:
-        yield from _batch(segment, headers, headers[-1], None)
+        yield from _batch(opened, headers, headers[-1], None)
 
 
 def _batch(
-    segment: Segment,
+    opened: Opened,
     headers: list[RecordHeader],
     last: RecordHeader,
     commit: Commit | None,
@@ -65,12 +67,13 @@ def _batch(
     for header in headers:
         if header.kind not in CATALOG_KINDS:
             continue
-        body = segment.file.read_at(header.body_position, header.body_length)
+        body = opened.file.read_at(header.body_position, header.body_length)
         if checksum(body) == header.body_checksum:
             records.append(record_of(header, body))
         else:
             yield Damage(header.position, header.end, "body checksum differs", header)
             # its subject was changed here: what was before must not come back
             records.append(record_of(header, b""))
-    through = Applied(last.sequence, last.header_checksum, segment.number, last.end)
+    number = opened.header.number
+    through = Applied(last.sequence, last.header_checksum, number, last.end)
     yield Replayed(headers, records, commit, through, last.time_ns)

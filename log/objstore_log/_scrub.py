@@ -84,7 +84,7 @@ class Scrubber:
         start = SEGMENT_HEADER_BYTES
         damages: list[FoundDamage] = []
         if token is not None and token.segment == segment.number:
-            start = token.position
+            start = _begin(segment, token.position)
         if start == SEGMENT_HEADER_BYTES:
             damages += self._check_frame(segment)
         usable = self._reader.usable(segment)
@@ -220,3 +220,18 @@ class Scrubber:
             and gap.position <= entry.position < gap.end
         ]
         return tuple(sorted(set(lost)))
+
+
+def _begin(segment: Segment, position: int) -> int:
+    """Give where to go on: in a copy made since, a place may be inside of a record."""
+    if not segment.is_rewritten or segment.footer is None:
+        return position
+    entries = segment.footer.entries
+    low, high = 0, len(entries)
+    while low < high:
+        middle = (low + high) // 2
+        if entries.entry(middle).position <= position:
+            low = middle + 1
+        else:
+            high = middle
+    return entries.entry(low - 1).position if low else SEGMENT_HEADER_BYTES

@@ -123,13 +123,14 @@ class SealedIndex(SegmentIndex):
 
 
 def read_footer(
-    trailer: Trailer, read_at: ReadAt, lose: Callable[[], None]
+    trailer: Trailer, read_at: ReadAt, read_later_at: ReadAt, lose: Callable[[], None]
 ) -> Footer | None:
     """Read a footer's body through; `None` when it is damaged.
 
     Args:
         trailer: says where it is.
-        read_at: reads the segment's file, now and for every look-up.
+        read_at: reads the file that the trailer is of.
+        read_later_at: reads the segment's file for every look-up; it may be another.
         lose: called when it is not what it was any more.
     """
     position, length = trailer.body_position, trailer.body_length
@@ -158,6 +159,6 @@ def read_footer(
         return None
     header, last, count = decoded
     index = SealedIndex(
-        read_at, first, count, ends=(ends[0], ends[-1]), sums=sums, lose=lose
+        read_later_at, first, count, ends=(ends[0], ends[-1]), sums=sums, lose=lose
     )
     return Footer(header, last, index, trailer.record_position)

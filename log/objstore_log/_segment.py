@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import Final
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 from objstore_log._batch import record_of
 from objstore_log._footer import (
@@ -63,6 +64,13 @@ def parse_segment_name(name: str) -> tuple[int, int] | None:
         return None
 
 
+class Opened(NamedTuple):
+    """A file and what it says of itself."""
+
+    file: File
+    header: SegmentHeader
+
+
 class Segment:
     """A segment as this process sees it."""
 
@@ -100,8 +108,53 @@ class Segment:
         """
         file = self._file
         if file is None:
-            file = self._file = self.storage.open(self.name)
+            file = self.storage.open(self.name)
+            self._forget_other(file)
+            self._file = file
         return file
+
+    def _forget_other(self, file: File) -> None:
+        """Forget what was read of the file that had this name before, if it did.
+
+        Whoever still has its index meets no valid header where that points to, and
+        looks again.
+        """
+        known = self._header
+        if known is None and self._footer is not None:
+            known = self._footer.header
+        if known is None:
+            return
+        # a bad sector is told of by whoever reads it
+        with suppress(OSError):
+            found = decode_segment_header(file.read_at(0, SEGMENT_HEADER_BYTES))
+            if found and found.header.marker != known.marker:
+                self._header = self._footer = self._index = None
+                self.damages = []
+
+    def opened(self) -> Opened:
+        """Give the open file together with the header that stands in it.
+
+        For whoever reads again and again: the name may be another file's meanwhile.
+        """
+        while True:
+            header, file = self.header, self.file
+            if self._header is header:
+                return Opened(file, header)
+
+    def is_replaced(self) -> bool:
+        """Say whether its name is another file's than the one that is open."""
+        file, known = self._file, self._header
+        if file is None or known is None:
+            return False
+        # one that went this moment is taken out of the list by whoever lists anew
+        with suppress(OSError):
+            other = self.storage.open(self.name)
+            try:
+                found = decode_segment_header(other.read_at(0, SEGMENT_HEADER_BYTES))
+            finally:
+                other.close()
+            return found is not None and found.header.marker != known.marker
+        return False
 
     def read_open(self, position: int, length: int, *, wait: bool) -> bytes | None:
         """Read bytes if the file is open, unverified; `None` when it is not.
@@ -143,9 +196,10 @@ class Segment:
         Raises:
             StoreVersionError: a newer version wrote it.
         """
-        if self._header is None:
-            self._header = self._read_header()
-        return self._header
+        header = self._header
+        if header is None:
+            header = self._header = self._read_header()
+        return header
 
     def _read_header(self) -> SegmentHeader:
         decoded = self._own_copies()
@@ -196,6 +250,22 @@ class Segment:
             self.first_sequence - 1,
         )
 
+    @property
+    def is_rewritten(self) -> bool:
+        """Say whether it is a copy without what nobody needed.
+
+        Then gaps in its sequences are no loss, and its own header says where it ends.
+        """
+        return self.opened().header.is_rewritten
+
+    def may_lack(self, start: int, end: int) -> bool:
+        """Say whether numbers that are missing between two places may be lost ones."""
+        return not self.is_rewritten or any(
+            damage.position < end and damage.end > start
+            for damage in self.damages
+            if damage.position >= SEGMENT_HEADER_BYTES
+        )
+
     def knows_itself(self) -> bool:
         """Say whether its header, its footer or the head tells what it is."""
         return self.header.marker != NO_MARKER and not self._is_guessed
@@ -229,13 +299,14 @@ class Segment:
         self._footer = None
 
     def _read_footer(self) -> Footer | None:
-        size = self.file.size()
+        file = self.file
+        size = file.size()
         if size < SEGMENT_HEADER_BYTES + TRAILER_BYTES:
             return None
-        trailer = decode_trailer(self.file.read_at(size - TRAILER_BYTES, TRAILER_BYTES))
+        trailer = decode_trailer(file.read_at(size - TRAILER_BYTES, TRAILER_BYTES))
         if trailer is None or trailer.body_position + trailer.body_length > size:
             return None
-        footer = read_footer(trailer, self._read_at, self._lose_index)
+        footer = read_footer(trailer, file.read_at, self._read_at, self._lose_index)
         if footer is None or not self._is_own(footer.header):
             return None
         own = self._own_copies()
@@ -308,9 +379,10 @@ class Segment:
             self._index = index
         return index
 
-    def set_index(self, index: SegmentIndex) -> None:
-        """Take an index that was built while the records were written."""
+    def set_index(self, index: SegmentIndex, header: SegmentHeader) -> None:
+        """Take what was built while the segment was written."""
         self._index = index
+        self._header = header
 
     def drop_index(self) -> None:
         """Free the index; it is loaded again when needed."""
@@ -331,19 +403,25 @@ class Segment:
         return index
 
     def scan(
-        self, start: int, end: int, *, verify_bodies: bool, is_scrub: bool = False
+        self,
+        start: int,
+        end: int,
+        *,
+        verify_bodies: bool,
+        is_scrub: bool = False,
+        opened: Opened | None = None,
     ) -> Iterator[RecordHeader | Damage]:
         """Give records and damage in a range of positions.
 
         Only for a scrub a bad sector is damage: recovery must not go on without what
         the disk may give the next time.
         """
-        read_at = self.file.read_at
+        file, header = self.opened() if opened is None else opened
         return scan_records(
-            past_refusals(read_at) if is_scrub else read_at,
+            past_refusals(file.read_at) if is_scrub else file.read_at,
             start,
-            min(end, self.file.size()),
-            self.header.marker,
+            min(end, file.size()),
+            header.marker,
             verify_bodies=verify_bodies,
         )
 

@@ -267,8 +267,18 @@ class Segments:
         place = bisect_right(segments, segment.number, key=_number_of)
         return segments[place] if place < len(segments) else None
 
-    def usable(self, segment: Segment) -> int:
-        """Give how many bytes of a segment that is not the active one count."""
+    def usable(self, segment: Segment, header: SegmentHeader | None = None) -> int:
+        """Give how many bytes of a segment that is not the active one count.
+
+        Args:
+            segment: it.
+            header: of the file that is meant, if that is open.
+        """
+        with suppress(FileNotFoundError):
+            own = segment.opened().header if header is None else header
+            if own.is_rewritten:
+                # what its successor states is of the file that it was copied from
+                return own.usable
         following = self.following(segment)
         # When the next one is gone this one has a footer: it could not go else.
         with suppress(FileNotFoundError):
@@ -287,6 +297,8 @@ class Segments:
         """
         following = self.following(segment)
         with suppress(FileNotFoundError):
+            if segment.is_rewritten:
+                return True
             if following is not None and self.lost_before(following) is None:
                 header = following.header
                 if header.previous_number == segment.number:
@@ -365,10 +377,16 @@ class Segments:
         ]
 
     def renew(self, segment: Segment) -> None:
-        """Look at a segment anew that a mended copy has replaced."""
+        """Look at a segment anew that a copy has replaced."""
         fresh = self._new(segment.number, segment.first_sequence)
         self._set([fresh if other is segment else other for other in self])
         self._forget_use(segment)
+
+    def renew_rewritten(self) -> None:
+        """Let go of files that another process has put others in the place of."""
+        for segment in self:
+            if segment is not self.active and segment.is_replaced():
+                self.renew(segment)
 
     def next_number(self, previous: int, first_sequence: int) -> int:
         """Give the number for the segment behind one.
@@ -440,7 +458,7 @@ class Segments:
         index = SegmentIndex()
         for batch in encoded:
             batch.add_to(index)
-        segment.set_index(index)
+        segment.set_index(index, header)
         self._set([*self, segment])
         return CreatedSegment(segment, end, encoded)
 

@@ -7,12 +7,10 @@ process, is left alone. A reader's pin keeps a whole segment as it is.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
 from objstore_log._commit import Committer
@@ -22,14 +20,14 @@ from objstore_log._format import RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES
 from objstore_log._reader import Reader
 from objstore_log._record import SUBJECT_KINDS, Kind
 from objstore_log._refusals import refusals
+from objstore_log._rewrite import Rewriter
+from objstore_log._rewrite_policy import Copy, Weighed, choose
 from objstore_log._segment import Segment
-from objstore_log._storage import File
-from objstore_log._takeover import prepare_tail, publish
+from objstore_log._takeover import prepare_tail
+from objstore_log._unfinished import unfinished
 from objstore_log.errors import SequenceGoneError
 
 RECLAIM_LOCK_NAME: Final = "reclaim"
-UNFINISHED_PREFIX: Final = "unfinished-"
-_UNFINISHED: Final = re.compile(UNFINISHED_PREFIX + "([0-9a-f]{16})")
 PUNCH_BYTES_MIN: Final = 16 * 1024
 """Smaller dead bodies stay until their segment goes: a hole is whole blocks."""
 HOLE_BYTES: Final = 4 * 1024
@@ -37,7 +35,6 @@ HOLE_BYTES: Final = 4 * 1024
 PIN_TRIES: Final = 500
 PIN_PAUSE_S: Final = 0.002
 """A reclaimer holds a segment for a moment only."""
-_BOUND: Final = Struct("<Q")
 
 
 class Needs(Protocol):
@@ -49,6 +46,10 @@ class Needs(Protocol):
 
     def has_current(self, first: int, last: int) -> bool:
         """Say whether a current META lies in a range of sequences."""
+        ...
+
+    def current(self, first: int, last: int) -> set[int]:
+        """Give the sequences of the current METAs in a range."""
         ...
 
     @property
@@ -82,6 +83,10 @@ class _Judged:
     """All of it."""
     known: int
     """How many large dead chunks there are."""
+    stored_bytes: int = 0
+    """What it takes now, where a copy of it would take less."""
+    copy: Copy | None = None
+    """What a copy of it would hold, when that is worth it."""
 
 
 @dataclass(slots=True)
@@ -91,64 +96,7 @@ class _Given:
     judged: _Judged
     bytes: int = 0
     entries: list[Entry] = field(default_factory=list[Entry])
-
-
-class Announcer:
-    """Tells other processes from where on this one has unfinished puts."""
-
-    def __init__(self, core: LogCore) -> None:
-        self._core = core
-        self._name = f"{UNFINISHED_PREFIX}{core.writers.writer_id:016x}"
-        self._file: File | None = None
-
-    def announce(self, first_sequence: int | None) -> None:
-        """Say that chunks from a sequence on may still get a meta (`None`: none)."""
-        if self._file is None:
-            if first_sequence is None:
-                return
-            self._file = self._core.storage.open(self._name, create=True)
-        self._file.write_at(0, [_BOUND.pack(first_sequence or 0)])
-
-    def close(self) -> None:
-        """Take the announcement back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            # missing when the whole log was deleted meanwhile
-            with suppress(FileNotFoundError):
-                self._core.storage.remove(self._name)
-
-
-def unfinished(core: LogCore) -> tuple[int | None, list[str]]:
-    """Look at all announcements.
-
-    Returns:
-        The lowest sequence that an unfinished put of a living process may have, and
-        the names of what dead processes announced.
-    """
-    bounds: list[int] = []
-    dead: list[str] = []
-    for name in core.storage.names():
-        found = _UNFINISHED.fullmatch(name)
-        if found is None:
-            continue
-        writer_id = int(found[1], 16)
-        if not core.writers.is_alive(writer_id):
-            dead.append(name)
-            continue
-        try:
-            file = core.storage.open(name)
-        except FileNotFoundError:
-            # its process has ended all its puts and closed the log just now
-            continue
-        try:
-            data = file.read_at(0, _BOUND.size)
-        finally:
-            file.close()
-        value = _BOUND.unpack(data)[0] if len(data) == _BOUND.size else 1
-        if value:
-            bounds.append(value)
-    return min(bounds, default=None), dead
+    is_rewritten: bool = False
 
 
 class SegmentPin:
@@ -235,8 +183,11 @@ class Reclaimer:
         self._core = core
         self._committer = committer
         self._reader = reader
+        self._rewriter = Rewriter(core, committer)
         self._punched: dict[int, int] = {}
         """Dead chunks that were punched out already, by segment."""
+        self._makes_holes = True
+        """As far as it is known of the file system."""
 
     def run(
         self, needs: Needs, apply: Callable[[], bool], *, dry_run: bool
@@ -270,17 +221,21 @@ class Reclaimer:
         with self._core.mutex:
             # nobody else reclaims now, but somebody has
             self._core.segments.refresh()
-        judged = [
+        judged = _with_work(
             found
             for segment in self._core.segments
             if (found := self._judge(segment, needs, limit)) is not None
-        ]
+        )
+        if not dry_run:
+            self._rewriter.sweep()
         if not judged:
             return ReclaimResult(0, 0)
         if not dry_run:
             self._prove(judged)
-            self._stamp()
-        given = [self._give_back(item, dry_run=dry_run) for item in judged]
+            self._rewriter.stamp()
+        given = [self._take(item, dry_run=dry_run) for item in judged]
+        if not dry_run and any(item.is_rewritten for item in given):
+            self._rewriter.stamp()
         return ReclaimResult(sum(item.bytes for item in given), _count_contents(given))
 
     def _limit(self, apply: Callable[[], bool]) -> int | None:
@@ -353,10 +308,24 @@ class Reclaimer:
             fresh = []
         # another process may have punched them, or this one before it was opened
         fresh = [entry for entry in fresh if segment.file.data_bytes(*_hole_of(entry))]
-        if not is_dead and not fresh:
+        judged = _Judged(segment, dead, fresh, is_dead, len(large))
+        if not is_dead and segment is not self._core.segments.active:
+            self._plan_copy(judged, needs, limit)
+        if not is_dead and not fresh and judged.copy is None:
             self._punched[segment.number] = len(large)
             return None
-        return _Judged(segment, dead, fresh, is_dead, len(large))
+        return judged
+
+    def _plan_copy(self, judged: _Judged, needs: Needs, limit: int) -> None:
+        """Say what a copy would hold, if one is worth its cost."""
+        file = judged.segment.file
+        stored = file.data_bytes(0, file.size())
+        judged.stored_bytes = stored
+        if self._makes_holes:
+            stored -= sum(file.data_bytes(*_hole_of(entry)) for entry in judged.fresh)
+        judged.copy = self._rewriter.plan(
+            judged.segment, judged.dead, needs, limit=limit, stored_bytes=stored
+        )
 
     def _has_other_needs(self, segment: Segment, needs: Needs) -> bool:
         """Say whether a record other than METAs is the last of its subject."""
@@ -386,11 +355,15 @@ class Reclaimer:
         if any(item.segment is self._core.segments.active for item in judged):
             self._committer.close_batches(lambda: True)
 
-    def _stamp(self) -> None:
-        """Have every process look its places up again."""
-        with self._committer.locked(), self._core.mutex:
-            prepare_tail(self._core)
-            publish(self._core, reclaimed=1)
+    def _take(self, judged: _Judged, *, dry_run: bool) -> _Given:
+        """Rewrite where that is planned; else, and where it fails, unlink or punch."""
+        segment, copy = judged.segment, judged.copy
+        if copy is None or not (dry_run or self._rewriter.rewrite(segment, copy)):
+            return self._give_back(judged, dry_run=dry_run)
+        if not dry_run:
+            self._punched.pop(segment.number, None)
+        size = judged.stored_bytes - copy.length
+        return _Given(judged, size, judged.dead, is_rewritten=True)
 
     def _give_back(self, judged: _Judged, *, dry_run: bool) -> _Given:
         """Unlink or punch, unless a reader holds the segment."""
@@ -426,6 +399,7 @@ class Reclaimer:
             size = file.data_bytes(start, length)
             if not dry_run:
                 if not file.punch(start, length):
+                    self._makes_holes = False
                     return given
                 size -= file.data_bytes(start, length)
             given.bytes += size
@@ -433,6 +407,20 @@ class Reclaimer:
         if not dry_run:
             self._punched[judged.segment.number] = judged.known
         return given
+
+
+def _with_work(judged: Iterable[_Judged]) -> list[_Judged]:
+    """Drop copies beyond what one run makes, and what has nothing left to do."""
+    found = list(judged)
+    chosen = choose(
+        Weighed(item.segment.number, item.stored_bytes, item.copy.length)
+        for item in found
+        if item.copy is not None
+    )
+    for item in found:
+        if item.segment.number not in chosen:
+            item.copy = None
+    return [item for item in found if item.is_dead or item.fresh or item.copy]
 
 
 def _has_unread(segment: Segment) -> bool:

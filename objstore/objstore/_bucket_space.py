@@ -82,6 +82,13 @@ class _Needs:
         )
         return any(row[0] not in self._due_metas for row in rows)
 
+    def current(self, first: int, last: int) -> set[int]:
+        """Give the sequences of the current metas in a range."""
+        rows = self._bucket.log.query(
+            "SELECT sequence FROM metas WHERE sequence BETWEEN ? AND ?", (first, last)
+        )
+        return {cast("int", row[0]) for row in rows} - self._due_metas
+
 
 class ContentPin:
     """Keeps a version's content readable."""

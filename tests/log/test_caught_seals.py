@@ -34,6 +34,11 @@ class Nothing:
         del first, last
         return False
 
+    def current(self, first: int, last: int) -> set[int]:
+        """Give none."""
+        del first, last
+        return set()
+
 
 def test_seal_that_nobody_synced_is_synced_before_the_next_segment() -> None:
     """Its writer was refused, or died, behind the write: no power cut may take it."""

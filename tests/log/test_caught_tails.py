@@ -78,7 +78,7 @@ def test_void_bytes_stay_void_when_the_next_segment_goes() -> None:
         for number in range(4):
             put(found.log, "z", b"%d" % number * 800)
         before = found.log.segment_count
-        found.log.reclaim(Wanted(current={1}))
+        found.log.reclaim(Wanted(metas={1}))
         assert found.log.segment_count < before
         found.abandon()
         again = open_log(place, seed=3, segment_bytes=SEGMENT_BYTES)

@@ -59,6 +59,7 @@ segment_headers = st.builds(
     previous_last_sequence=U64,
     covers_first=U64,
     covers_final=U64,
+    usable=U64,
     flags=U8,
 )
 commits = st.builds(

@@ -41,7 +41,7 @@ def reclaim(place: Storage, numbers: Collection[int], seed: int = 2) -> None:
     """Reclaim segments of a log."""
     with opened(place, seed=seed, segment_bytes=SEGMENT_BYTES) as log:
         keep = {segment.first_sequence for segment in log._core.segments}
-        log.reclaim(Wanted(current=keep - set(numbers)))
+        log.reclaim(Wanted(metas=keep - set(numbers)))
         assert not set(numbers) & {item.number for item in log._core.segments}
 
 
@@ -266,7 +266,7 @@ def test_gaps_of_before_the_marks_are_no_loss(monkeypatch: pytest.MonkeyPatch) -
         assert not log._core.segments.active.header.flags & SEGMENT_BEHIND_SEAL
         for number in range(COUNT, COUNT + 3):
             log.append([meta(f"n{number}", b"x" * 300)])
-        log.reclaim(Wanted(current={2, 8}))
+        log.reclaim(Wanted(metas={2, 8}))
 
     with opened(place, seed=3, segment_bytes=SEGMENT_BYTES) as again:
         assert again.damages == []

@@ -23,7 +23,7 @@ class Wanted:
     """What a test says that is needed."""
 
     runs: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    current: set[int] = field(default_factory=set[int])
+    metas: set[int] = field(default_factory=set[int])
     floor: int = 1 << 62
     replaced: frozenset[bytes] = frozenset()
 
@@ -31,7 +31,10 @@ class Wanted:
         return [run for run in self.runs if run[0] <= last and sum(run) > first]
 
     def has_current(self, first: int, last: int) -> bool:
-        return any(first <= sequence <= last for sequence in self.current)
+        return bool(self.current(first, last))
+
+    def current(self, first: int, last: int) -> set[int]:
+        return {sequence for sequence in self.metas if first <= sequence <= last}
 
 
 def filled(place: Storage, seed: int = 0) -> OpenedLog:
@@ -114,7 +117,7 @@ def test_pinned_segment_stays_until_it_is_released(
     with pytest.raises(SequenceGoneError):
         one.log.read_run(1, 1)
     second.release()
-    assert one.log.reclaim(Wanted(current={4})).contents == 0
+    assert one.log.reclaim(Wanted(metas={4})).contents == 0
     assert bytes(reader.log.read_run(3, 1)[0].body) == body(1)
     pin.release()
     pin.release()

@@ -57,7 +57,7 @@ class File:
 
     def footer(self) -> Footer | None:
         """Read the footer."""
-        return read_footer(self.trailer, self.read_at, self.lose)
+        return read_footer(self.trailer, self.read_at, self.read_at, self.lose)
 
     def sealed(self) -> SegmentIndex:
         """Give the index of the footer, which is sound."""
