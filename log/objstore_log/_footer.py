@@ -220,7 +220,7 @@ def encode_footer(
 
 def footer_bytes(count: int) -> int:
     """Give how long all that follows so many records is."""
-    body = _FOOTER_PREFIX_BYTES + count * ENTRY_BYTES
+    body = FOOTER_PREFIX_BYTES + count * ENTRY_BYTES
     return RECORD_HEADER_BYTES + body + TRAILER_BYTES
 
 

@@ -102,13 +102,14 @@ class Rewriter:
         )
         if copy is None:
             return None
+        is_worth = is_worth_it(stored_bytes, copy.length)
         facts = Facts(
             is_sealed=True,
             is_decided=last <= limit,
             is_applied=self._is_applied(segment),
             is_damaged=bool(segment.damages),
-            is_held=bool(segment.pins),
-            is_worth_it=is_worth_it(stored_bytes, copy.length),
+            is_held=is_worth and self._is_held(segment),
+            is_worth_it=is_worth,
         )
         return copy if judge(facts) is Move.REWRITE else None
 
@@ -129,6 +130,13 @@ class Rewriter:
         if _FLOOR_SUBJECT not in needs.replaced:
             found.discard(self._committer.last(_FLOOR_SUBJECT))
         return found
+
+    def _is_held(self, segment: Segment) -> bool:
+        with self._core.mutex:
+            if segment.pins or not segment.file.try_lock(shared=False):
+                return True
+            segment.release_lock()
+        return False
 
     def _is_applied(self, segment: Segment) -> bool:
         # one that is damaged is made anew by whoever reads it next

@@ -270,9 +270,7 @@ class Segments:
     def usable(self, segment: Segment, header: SegmentHeader | None = None) -> int:
         """Give how many bytes of a segment that is not the active one count.
 
-        Args:
-            segment: it.
-            header: of the file that is meant, if that is open.
+        With a header, of the file that it stands in.
         """
         with suppress(FileNotFoundError):
             own = segment.opened().header if header is None else header

@@ -19,6 +19,7 @@ HUGE_SIZES = (18_000, 25_000, 41_000)
 CHUNKED: Mapping[str, Any] = {"chunk_size": 300}
 ROLLING: Mapping[str, Any] = {"chunk_size": 300, "segment_bytes": 1_024}
 PUNCHED: Mapping[str, Any] = {"chunk_size": 20_000, "changes_ttl": 0}
+REWRITTEN: Mapping[str, Any] = {"chunk_size": 300, "segment_bytes": 2_000}
 RECLAIMED: Mapping[str, Any] = {**ROLLING, "changes_ttl": 0}
 
 
@@ -98,6 +99,13 @@ WORKLOADS = [
         [CHUNKED, ROLLING],
         {**PUTS, "broken": 2, "abort": 2, "leave": 1, "drop_writers": 1, "pieces": 2}
         | {"retention": 1},
+    ),
+    Workload(
+        "rewriting",
+        [REWRITTEN, {**REWRITTEN, "changes_ttl": 0}],
+        {"put_small": 6, "overwrite": 6, "delete": 1, "describe": 1, "rename": 1}
+        | {"retention": 4, "other_retention": 1, "pin": 1, "read_pinned": 1}
+        | {"watch": 1, "keep": 2, "kill": 1, "reopen": 1},
     ),
     Workload(
         "everything",
