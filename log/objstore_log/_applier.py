@@ -199,7 +199,10 @@ class Applier:
     def subjects(
         self, start: bytes, stop: bytes | None, limit: int
     ) -> list[tuple[bytes, int]]:
-        """Lay the overlay over `Catalog.subjects`."""
+        """Lay the overlay over `Catalog.subjects`.
+
+        It has something where another process is applying just now.
+        """
         core = self._core
         with core.mutex:
             rows = self.guarded(lambda: core.catalog.subjects(start, stop, limit))

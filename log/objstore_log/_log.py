@@ -347,11 +347,7 @@ class Log:
     def subjects(
         self, start: bytes, stop: bytes | None, limit: int
     ) -> list[tuple[bytes, int]]:
-        """Give subjects in `[start, stop)` with their last sequences, sorted.
-
-        Applies first; when another process is applying just now, the overlay is laid
-        over what the catalog has.
-        """
+        """Give subjects in `[start, stop)` with their last sequences, sorted."""
         self.apply()
         return self._applier.subjects(start, stop, limit)
 
