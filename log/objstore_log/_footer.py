@@ -7,6 +7,7 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -153,6 +154,28 @@ class SegmentIndex:
     def entry_bytes(self) -> bytes:
         """Give all entries as the footer stores them."""
         return bytes(self._bytes)
+
+
+READ_RUN_BYTES_MAX: Final = 4 * 1024 * 1024
+"""The most that one read of neighbouring records asks for."""
+_GAP_BYTES_MAX: Final = 4_096
+"""Bytes between two records that are read along rather than skipped."""
+
+
+def close_runs(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Split entries into runs that one read of bounded size covers without waste."""
+    run: list[Entry] = []
+    for entry in entries:
+        if run:
+            end = run[-1].position + run[-1].length
+            gap = entry.position - end
+            whole = entry.position + entry.length - run[0].position
+            if gap > _GAP_BYTES_MAX or whole > READ_RUN_BYTES_MAX:
+                yield run
+                run = []
+        run.append(entry)
+    if run:
+        yield run
 
 
 class Footer(NamedTuple):

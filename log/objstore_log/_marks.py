@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 MARK_SUFFIX: Final = ".gone"
@@ -25,6 +26,26 @@ class Mark(NamedTuple):
     def name(self) -> str:
         """Give its file's name."""
         return f"{self.first:08x}-{self.last:08x}{MARK_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class LostSegments:
+    """Segments that are missing, and that no mark says were reclaimed."""
+
+    numbers: Mark
+    behind: int
+    """The number of the segment that they stood before."""
+
+    @property
+    def reason(self) -> str:
+        """Say what is wrong."""
+        first, last = self.numbers
+        if first == last:
+            return "the segment is missing, and no mark says that it was reclaimed"
+        return (
+            f"segments {first:08x} to {last:08x} are missing, and no mark says that "
+            "they were reclaimed"
+        )
 
 
 def parse_mark_name(name: str) -> Mark | None:

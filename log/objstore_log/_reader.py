@@ -15,11 +15,11 @@ from typing import Final, NamedTuple, TypeVar
 from objstore_log._core import VANISHED_MAX, LogCore
 from objstore_log._footer import Entry, SegmentIndex
 from objstore_log._format import SEGMENT_HEADER_BYTES
+from objstore_log._marks import LostSegments
 from objstore_log._record import SUBJECT_KINDS, Kind, Record
 from objstore_log._refusals import refusals
 from objstore_log._sealed_index import FooterChangedError
 from objstore_log._segment import Segment
-from objstore_log._segments import LostSegments
 from objstore_log.errors import CorruptionError, HistoryRewoundError, SequenceGoneError
 
 T = TypeVar("T")

@@ -17,6 +17,7 @@ from objstore_log._footer import (
     Entry,
     Footer,
     SegmentIndex,
+    close_runs,
     decode_trailer,
 )
 from objstore_log._format import (
@@ -43,8 +44,6 @@ from objstore_log._storage import File, Storage
 from objstore_log.errors import CorruptionError, StoreVersionError
 
 SEGMENT_SUFFIX: Final = ".seg"
-READ_RUN_BYTES_MAX: Final = 4 * 1024 * 1024
-"""The most that one read of neighbouring records asks for."""
 
 
 def segment_name(number: int, first_sequence: int) -> str:
@@ -440,7 +439,7 @@ class Segment:
             CorruptionError: a record is damaged.
         """
         records: list[Record] = []
-        for run in _runs(entries):
+        for run in close_runs(entries):
             start = run[0].position
             length = run[-1].position + run[-1].length - start
             if wait:
@@ -483,23 +482,3 @@ class Segment:
             name=key.decode(errors="replace") or None,
             reason=reason,
         )
-
-
-def _runs(entries: list[Entry]) -> Iterator[list[Entry]]:
-    """Split entries into runs that one read of bounded size covers without waste."""
-    run: list[Entry] = []
-    for entry in entries:
-        if run:
-            end = run[-1].position + run[-1].length
-            gap = entry.position - end
-            whole = entry.position + entry.length - run[0].position
-            if gap > _GAP_BYTES_MAX or whole > READ_RUN_BYTES_MAX:
-                yield run
-                run = []
-        run.append(entry)
-    if run:
-        yield run
-
-
-_GAP_BYTES_MAX: Final = 4_096
-"""Bytes between two records that are read along rather than skipped."""

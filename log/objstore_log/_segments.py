@@ -29,7 +29,7 @@ from objstore_log._format import (
     decode_segment_header,
     encode_segment_header,
 )
-from objstore_log._marks import Mark, marks_in, unmarked, widened
+from objstore_log._marks import LostSegments, Mark, marks_in, unmarked, widened
 from objstore_log._record import Record
 from objstore_log._segment import (
     SEGMENT_SUFFIX,
@@ -78,26 +78,6 @@ class NewSegment:
     previous_usable: int
     previous_last_sequence: int
     flags: int
-
-
-@dataclass(frozen=True, slots=True)
-class LostSegments:
-    """Segments that are missing, and that no mark says were reclaimed."""
-
-    numbers: Mark
-    behind: int
-    """The number of the segment that they stood before."""
-
-    @property
-    def reason(self) -> str:
-        """Say what is wrong."""
-        first, last = self.numbers
-        if first == last:
-            return "the segment is missing, and no mark says that it was reclaimed"
-        return (
-            f"segments {first:08x} to {last:08x} are missing, and no mark says that "
-            "they were reclaimed"
-        )
 
 
 @dataclass(frozen=True, slots=True)
