@@ -19,6 +19,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from objstore_log._directories import (
+    make_directory,
+    missing_directories,
+    sync_directory,
+    sync_names_above,
+)
 from objstore_log._plain_name import check_plain_name
 from objstore_log._posix import (
     clone_blocks,
@@ -28,7 +34,6 @@ from objstore_log._posix import (
     refuse_network_filesystem,
     start_write_back,
     sync_data,
-    sync_names,
 )
 from objstore_log._storage import Buffer, File
 
@@ -347,22 +352,22 @@ class FileStorage:
         self.path = str(self._directory)
         self._kept: dict[str, PosixFile] = {}
         """Free lock files that were not closed."""
-        missing = _missing_directories(self._directory)
+        missing = missing_directories(self._directory)
         if missing and not create:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
         if not force_network:
             existing = missing[0].parent if missing else self._directory
             refuse_network_filesystem(str(existing))
         for directory in missing:
-            _make_directory(directory)
+            make_directory(directory)
         if not self._directory.is_dir():
             raise NotADirectoryError(
                 errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.path
             )
         if missing:
-            _sync_names_above(missing[0].parent)
+            sync_names_above(missing[0].parent)
         elif create and not any(self._directory.iterdir()):
-            _sync_names_above(self._directory)
+            sync_names_above(self._directory)
 
     def open(self, name: str, *, create: bool = False) -> PosixFile:
         flags = self._flags | (os.O_CREAT if create else 0)
@@ -396,7 +401,7 @@ class FileStorage:
         self._join(name).rmdir()
 
     def sync_directory(self) -> None:
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
 
     def try_lock(
         self, name: str, *, shared: bool = False, is_kept: bool = False
@@ -468,50 +473,3 @@ def _living(pid: int) -> int | None:
     except (ProcessLookupError, OverflowError):
         return None
     return pid
-
-
-def _missing_directories(path: Path) -> list[Path]:
-    missing: list[Path] = []
-    while not path.exists() and not path.is_symlink():
-        missing.insert(0, path)
-        path = path.parent
-    return missing
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir()
-        is_own = True
-    except FileExistsError:
-        is_own = False
-    try:
-        _sync_directory(path.parent)
-    except OSError:
-        # the next sync may be a success without this name: only a new one is durable
-        if is_own:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise
-
-
-def _sync_names_above(path: Path) -> None:
-    """Make the name of a directory durable, and those above it in its file system.
-
-    Another process may have made them, and been killed before its sync. It put
-    nothing into the last one before that.
-    """
-    device = path.stat().st_dev
-    for directory in path.parents:
-        if directory.stat().st_dev != device:
-            break
-        # what may not be read was not made by us
-        with contextlib.suppress(PermissionError):
-            _sync_directory(directory)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sync_names(descriptor)
-    finally:
-        os.close(descriptor)

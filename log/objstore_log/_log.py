@@ -81,8 +81,7 @@ class Log:
         """Has all that is enqueued carried out; never fails."""
         self._applying: Background | None = None
         self._waiters = Waiters(storage.path, self._core.catch_up)
-        self._is_closed = False
-        self._is_forked = False
+        self._is_closed = self._is_forked = False
 
     # --- opening and closing --------------------------------------------------
 

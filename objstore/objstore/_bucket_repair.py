@@ -150,9 +150,9 @@ class BucketRepair:
             return None
         missing: list[dict[str, Any]] = []
         path: str | None = None
+        described = None
         if dry_run:
             deque(self._whole(damaged, missing), maxlen=0)
-            described = None
         elif damaged.extents:
             file_name = f"{content_name(damaged.extents[0].first)}.bytes"
             # of another name that shares it there may be more than is left by now

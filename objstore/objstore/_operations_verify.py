@@ -207,8 +207,8 @@ def _conclude(
     if repair:
         done = yield from repair_found(scope, hits, found, dry_run=check.dry_run)
         check.repaired += done.repaired
-    if repair and not check.dry_run:
-        hits, left = done.hits, [item for item in left if item in done.found]
+        if not check.dry_run:
+            hits, left = done.hits, [item for item in left if item in done.found]
     check.damaged += [hit.damage for hit in hits]
     check.damaged += [damage_of(scope.bucket, item) for item in left]
     check.hits = []
