@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from xxhash import xxh3_64_intdigest
 
 from objstore_log._overlay import Applied
+from objstore_log._posix import is_out_of_files
 from objstore_log._record import Record
 from objstore_log.errors import ObjStoreError, StorageError
 
@@ -212,7 +213,12 @@ def translated(error: Exception, path: str) -> ObjStoreError:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return CatalogBusy(path=path)
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return StorageError(path=path, operation="catalog", reason=str(error))
+            return StorageError(
+                path=path,
+                operation="catalog",
+                reason=str(error),
+                errno=errno.ENOSPC if is_out_of_files(path) else None,
+            )
         case _ if number := errno_of(error):
             return StorageError(
                 path=path, operation="catalog", reason=str(error), errno=number

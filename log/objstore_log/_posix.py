@@ -142,6 +142,19 @@ def data_bytes(descriptor: int, position: int, length: int) -> int:
     return count
 
 
+def is_out_of_files(path: str) -> bool:
+    """Say whether the file system of a file has no room for another file.
+
+    SQLite says of such a disk only that it cannot open a file.
+    """
+    try:
+        room = os.statvfs(Path(path).parent)
+    except OSError:
+        return False
+    # some file systems count no files
+    return room.f_files > 0 and room.f_favail == 0
+
+
 def is_unsupported(error: OSError) -> bool:
     """Tell whether the system lacks the call, as against it having failed."""
     return error.errno in _UNSUPPORTED_CODES

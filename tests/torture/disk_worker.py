@@ -224,19 +224,20 @@ def _open(ends: ExitStack, place: str, *, is_async: bool) -> tuple[Any, Any]:
     return store, call
 
 
-def _begin(place: str, face: str) -> tuple[Any, Any]:
-    """Open a store that this process leaves open to its very end."""
+def _begin(place: str, path: str, who: str, face: str) -> tuple[Any, Any, Writer]:
+    """Open a store and its buckets, and leave it open to the very end."""
     _operations_write.SLAB_BYTES = _operations_write.LARGE_SLAB_BYTES = SLAB_BYTES
     say("opening")
-    opened = _open(_ENDS, place, is_async=face == "async")
+    store, call = _open(_ENDS, place, is_async=face == "async")
+    writer = Writer(store, call, Account(path), who)
+    # from here on the disk may fail
     say("ready")
-    return opened
+    return store, call, writer
 
 
 def write(place: str, path: str, seed: str, who: str, face: str) -> None:
     """Do steps until the disk fails."""
-    store, call = _begin(place, face)
-    writer = Writer(store, call, Account(path), who)
+    *_, writer = _begin(place, path, who, face)
     for step in steps(int(seed), who):
         try:
             writer.step(step)
@@ -249,8 +250,7 @@ def write(place: str, path: str, seed: str, who: str, face: str) -> None:
 def write_poisoned(place: str, path: str, seed: str, who: str, face: str) -> None:
     """Do steps until a sync fails; then read on and be refused, until told to end."""
     try:
-        store, call = _begin(place, face)
-        writer = Writer(store, call, Account(path), who)
+        *_, writer = _begin(place, path, who, face)
     except StorageError as error:
         say("failed", [type(error).__name__], None)
         os._exit(0)
@@ -278,8 +278,7 @@ def write_poisoned(place: str, path: str, seed: str, who: str, face: str) -> Non
 
 def write_some(place: str, path: str, seed: str, who: str, face: str) -> None:
     """Open; when told to, do some steps and tell which failed."""
-    store, call = _begin(place, face)
-    writer = Writer(store, call, Account(path), who)
+    *_, writer = _begin(place, path, who, face)
     hear()
     problems: list[str] = []
     for step in islice(steps(int(seed), who, is_syncing=True), SOME_STEPS):
@@ -293,8 +292,7 @@ def write_some(place: str, path: str, seed: str, who: str, face: str) -> None:
 
 def fill(place: str, path: str, seed: str, who: str, face: str) -> None:
     """Do steps until the disk is full, tell what still works, go on when told to."""
-    store, call = _begin(place, face)
-    writer = Writer(store, call, Account(path), who)
+    store, call, writer = _begin(place, path, who, face)
     row = steps(int(seed), who, is_syncing=True)
     while True:
         failed = _fill_up(writer, row)

@@ -8,6 +8,7 @@ trusts the tail, or syncs it again, loses it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -143,7 +144,12 @@ def fail_sync(seed: int, counts: Counter[str]) -> list[str]:
 
 def _is_read_only(disk: Disk) -> bool:
     """Say whether the kernel took the file system out of service for the failure."""
-    return bool(os.statvfs(disk.place).f_flag & os.ST_RDONLY)
+    try:
+        os.close(os.open(disk.place / "store" / "STORE", os.O_RDWR))
+    except OSError as error:
+        # newer kernels do not show it in the flags
+        return error.errno == errno.EROFS
+    return False
 
 
 def _live(

@@ -5,12 +5,17 @@ They need root and loop devices; the campaigns of `make torture` are their long 
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from tests.torture import failed_sync, full_disk, power_cuts
-from tests.torture.disks import why_not
+from tests.torture.disks import memory_disk, why_not
+
+import objstore
 
 SEED = 20_260
 CUTS = 4
@@ -53,3 +58,21 @@ def test_full_disk_reads_and_goes_on_when_it_has_room() -> None:
     counts = Counter[str]()
     assert full_disk.fill_disk(SEED, counts).wrong == []
     assert counts["times full"] > 0
+
+
+@pytest.mark.slow
+@_needs("ext4")
+def test_disk_without_room_for_another_file_is_called_full(tmp_path: Path) -> None:
+    """What the catalog cannot say, because SQLite does not, is found out."""
+    with memory_disk(tmp_path / "small", 1 << 26, inodes=100) as place:
+        with objstore.open(place / "store", retention_interval=None) as store:
+            store.create_object_store("b").put("a", b"1")
+        with objstore.open(place / "store", retention_interval=None) as store:
+            for number in range(os.statvfs(place).f_favail):
+                (place / str(number)).touch()
+            with pytest.raises(objstore.StorageError) as raised:
+                store.object_store("b")
+            assert errno.ENOSPC == raised.value.errno
+            for number in range(4):
+                (place / str(number)).unlink()
+            assert b"1" == store.object_store("b").get("a")
