@@ -18,8 +18,9 @@ _FRESH_PAGES = (
     "and each costs about 9 us of processor time: writing a new plain file of 64 MiB "
     "took 150 to 185 ms of it, where SHA-256 takes 59 ms and writing into pages that "
     "were freed a moment before 17 ms. Of 240 ms a put, pwritev takes 155, SHA-256 "
-    "59 (in a thread beside it), all of Python 45. Tried: slabs of 512 KiB to 4 MiB, "
-    "more slabs ahead, shorter and longer gaps between syncs: within 5 percent. Not "
+    "59 (in a thread beside it), all of Python 45. Tried: slabs of 512 KiB to 4 MiB "
+    "and more slabs ahead, without a change beyond the noise. Not tried yet: appending "
+    "in one thread and syncing beside the next write. Not "
     "taken: dropping what was written from the page cache, which makes the next get "
     "wait for the disk."
 )
