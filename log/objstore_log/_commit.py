@@ -109,8 +109,8 @@ class Committer:
                 lock = self._take_lock(
                     lambda: not queue.has_any(self._gives_up), is_limited=False
                 )
-            self._blocked_since_s = math.inf
             try:
+                self._blocked_since_s = math.inf
                 tickets += queue.take()
                 self._commit_locked(tickets)
             finally:

@@ -35,7 +35,7 @@ FILES = {
     )
 }
 # Taking a lock and noting that it is taken are two steps of the interpreter.
-NOT_HERE = {"locked", "_take_lock", "try_lock"}
+NOT_HERE = {"locked", "_commit_queued", "_take_lock", "try_lock"}
 
 
 pytestmark = pytest.mark.usefixtures("single_threaded")
