@@ -135,15 +135,6 @@ class Places:
             return record.sequence, record
         return core.cache.get(subject)
 
-    def of(self, sequence: int) -> Place | None:
-        """Give the place of a record's body, `None` when its index is not at hand."""
-        found = self._find(sequence)
-        if found is None:
-            return None
-        segment, entry = found
-        before = RECORD_HEADER_BYTES + entry.key_length
-        return Place(segment, entry.position + before, entry.length - before)
-
     def _find(self, sequence: int) -> tuple[Segment, Entry] | None:
         try:
             segment = self._core.segments.locate(sequence)

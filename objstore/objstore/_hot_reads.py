@@ -43,7 +43,7 @@ class HotReads:
         places = self._places
         note = places.noted(subject)
         if note is None:
-            note = self._look_up(subject)
+            note = self._look_up(subject, wait=wait)
         if not note:
             return None
         sequence, segment, position, length, digest = _NOTE.unpack(note)
@@ -56,7 +56,7 @@ class HotReads:
             places.forget(subject)
         return None
 
-    def _look_up(self, subject: bytes) -> bytes | None:
+    def _look_up(self, subject: bytes, *, wait: bool) -> bytes | None:
         """Give a note and keep it; `None` when that takes more than a look-up."""
         generation = self._places.generation
         found = self._metas.newest_parts(subject)
@@ -65,7 +65,7 @@ class HotReads:
         note: bytes | None = _LONG_WAY
         plain = only_chunk(found.body)
         if plain is not None and 0 < plain[1] <= HOT_BYTES_MAX:
-            note = self._note_of(*plain)
+            note = self._note_of(*plain, wait=wait)
         if note is not None:
             self._places.note(subject, note, generation)
         if not note:
@@ -73,15 +73,20 @@ class HotReads:
             self._metas.remember(subject, found, generation)
         return note
 
-    def _note_of(self, sequence: int, size: int, document: bytes) -> bytes | None:
-        place = self._places.of(sequence)
-        if place is None:
+    def _note_of(
+        self, sequence: int, size: int, document: bytes, *, wait: bool
+    ) -> bytes | None:
+        # its header is proven once: one that is damaged is told, whatever stands there
+        found = self._places.of_record(sequence, wait=wait)
+        if found is None:
             return None
-        segment, position, length = place
+        place, _ = found
+        length = place.length
         try:
             digest = stated_digest(document)
         except (BadObjectMetaError, ValueError):
             return _LONG_WAY
         if not digest or length != size:
             return _LONG_WAY
-        return _NOTE.pack(sequence, segment.number, position, length, digest)
+        position = place.position + len(place.header)
+        return _NOTE.pack(sequence, place.segment.number, position, length, digest)
