@@ -361,6 +361,8 @@ class Committer:
         self.has_unclosed_batches = bool(batch.records)
         self._publish()
         core.show()
+        if not self.is_unpublished:
+            core.note_published()
 
     def _publish(self) -> None:
         """Publish what is committed already: a failure of that is not the commit's."""

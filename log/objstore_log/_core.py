@@ -180,7 +180,9 @@ class LogCore:
     def note_published(self) -> None:
         """Take the head that was just published for read on to: it states own ends.
 
-        Only under the log's lock, behind which nobody else has published.
+        Only under the log's lock, behind which nobody else has published, and once it
+        is shown: who finds the head read on to looks at what is shown, and others may
+        have seen the batch by then.
         """
         self._followed = self.head_file.newest
 

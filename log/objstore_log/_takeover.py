@@ -77,7 +77,6 @@ def publish(core: LogCore, state: int = STATE_NORMAL, *, reclaimed: int = 0) -> 
             state,
         )
     )
-    core.note_published()
 
 
 def prepare_tail(core: LogCore, *, is_opening: bool = False) -> None:
